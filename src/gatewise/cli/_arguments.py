@@ -1,0 +1,78 @@
+"""What the command line takes. Names of plug-ins are checked where they are used, so that parsing imports nothing."""
+
+import argparse
+
+COMMANDS = {"evaluate": "._evaluate", "swap": "._swap", "report": "._report"}
+
+DEFAULT_OUT = "gatewise-out"
+
+
+def parser(version: str) -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="gatewise",
+        description="An honest judge for changes of activation, gate, runtime and precision: "
+        "does it pay on your model, your data and your hardware?",
+    )
+    top.add_argument("--version", action="version", version=f"gatewise {version}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _evaluate(commands)
+    _swap(commands)
+    _report(commands)
+    return top
+
+
+def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="the main job: a study from plan to report",
+        description="Run a study and write result.json, report.md and report.html. Without PLAN: the built-in study "
+        "(MiniLM inference, byte-lm training) on real models and data.",
+        epilog="exit codes: 0 done, 2 bad input; with --fail-on 1 the gate failed, 3 it could not be decided",
+    )
+    command.add_argument(
+        "plan", nargs="?", metavar="PLAN", help="PLAN.toml, a model folder, or package.module:function"
+    )
+    command.add_argument("--workload", metavar="NAME", help="a built-in workload: sentence-encoder, byte-lm")
+    command.add_argument("--arms", metavar="A,B,…", help="activations and gates; the first is the baseline")
+    command.add_argument("--seeds", type=int, metavar="N", help="train the arms from scratch with N paired seeds")
+    command.add_argument("--budget", metavar="TIME", help="stop after this time: 90s, 2m, 1h")
+    command.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help=f"the record's folder (default {DEFAULT_OUT})")
+    command.add_argument("--resume", action="store_true", help="go on with the study in --out")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="anything in a plan: measure.batch=[1,8], judge.margin.latency=0.05, study.baseline=relu",
+    )
+    command.add_argument("--fail-on", choices=("worse", "not-better"), help="make the exit code a gate")
+    command.add_argument("--json", action="store_true", help="print result.json on standard output and nothing else")
+
+
+def _swap(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "swap",
+        help="surgery on a real model, saved as safetensors + recipe",
+        description="Swap the activation or the feed-forward blocks of a model and save the new one.",
+    )
+    command.add_argument("model", metavar="MODEL", help="a model folder, or a workload's name")
+    command.add_argument("--to", required=True, metavar="NAME", help="the activation or gate to bring in")
+    command.add_argument("--out", required=True, metavar="DIR", help="where the new model is saved")
+    command.add_argument("--only", action="append", metavar="GLOB", help="only the sites whose path matches")
+    command.add_argument("--matching", default="params", help="a gate's width: params (default), flops, none")
+    command.add_argument("--multiple-of", type=int, default=1, metavar="N", help="round a gate's width up to a multiple")
+    command.add_argument("--seed", type=int, default=0, help="the seed of a gate's new weights")
+    command.add_argument("--json", action="store_true", help="print the surgery report as JSON")
+
+
+def _report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "report",
+        help="render a stored study again",
+        description="Write result.json, report.md and report.html of a stored study, finished or not.",
+    )
+    command.add_argument("study", metavar="STUDY", help="the folder of a study")
+    command.add_argument("--out", metavar="DIR", help="where to write (default: the study's folder)")
+    command.add_argument("--json", action="store_true", help="print result.json on standard output and nothing else")

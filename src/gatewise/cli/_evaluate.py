@@ -1,0 +1,101 @@
+"""`gatewise evaluate`: build the plan from a file or from arguments, run it, print what came out."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gatewise.core import GatewiseError
+
+from ._progress import Progress
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run a study. 0 done; with `--fail-on` 1 where the gate failed and 3 where it could not be decided."""
+    from gatewise import report, study  # noqa: PLC0415  (heavy)
+
+    plan = study.to_plan(_tables(parsed))
+    out = Path(parsed.out)
+    progress = Progress(sys.stderr)
+    try:
+        document = study.evaluate(plan, out, resume=parsed.resume, progress=progress.show, replay=_replay(parsed))
+    except KeyboardInterrupt:
+        progress.close()
+        _rescue(out, study.read_study, report.write)
+        raise
+    finally:
+        progress.close()
+    written = report.write(document, out)
+    if parsed.json:
+        print(json.dumps(document, allow_nan=False))
+    else:
+        report.terminal(document)
+        print(f"\nwritten: {', '.join(str(path) for path in written)}")
+    return _gate(document, parsed.fail_on)
+
+
+def _rescue(out: Path, read: Callable[[Path], dict[str, Any]], write: Callable[[dict[str, Any], Path], Any]) -> None:
+    """Write the report of what there is; a study that was stopped before its plan was stored has none."""
+    try:
+        write(read(out), out)
+    except GatewiseError as error:
+        print(f"gatewise: no report yet: {error}", file=sys.stderr)
+
+
+def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
+    from gatewise.study import apply_settings, builtin, read_plan  # noqa: PLC0415
+
+    target = parsed.plan
+    if target and parsed.workload:
+        raise GatewiseError("give a plan or model, or --workload, not both")
+    tables: dict[str, Any]
+    if target and target.endswith(".toml"):
+        tables = read_plan(Path(target))
+    elif target or parsed.workload:
+        tables = {"study": {}, "subject": {"model": target} if target else {"workload": parsed.workload}}
+        if parsed.seeds is None and parsed.workload == "byte-lm":
+            tables["train"] = {}
+    elif parsed.arms or parsed.seeds:
+        raise GatewiseError("--arms and --seeds need a model or --workload; without them the built-in study runs")
+    else:
+        tables = builtin()
+    study: dict[str, Any] = tables.setdefault("study", {})
+    if parsed.arms:
+        study["arms"] = [name.strip() for name in parsed.arms.split(",") if name.strip()]
+    elif target and not target.endswith(".toml"):
+        study.setdefault("arms", ["original", "gelu", "gelu_tanh", "silu", "relu"])
+    elif parsed.workload:
+        study.setdefault("arms", ["gelu", "relu", "swiglu"])
+    if parsed.seeds is not None:
+        tables.setdefault("train", {})["seeds"] = parsed.seeds
+    if parsed.budget:
+        study["budget"] = parsed.budget
+    if not target and not parsed.workload and not parsed.settings:
+        return tables
+    study.setdefault("name", f"{target or parsed.workload}: does another activation pay?")
+    apply_settings(tables, parsed.settings)
+    return tables
+
+
+def _replay(parsed: argparse.Namespace) -> str:
+    words = ["gatewise", "evaluate", *([parsed.plan] if parsed.plan else [])]
+    for name in ("workload", "arms", "seeds", "budget"):
+        value = getattr(parsed, name)
+        words += [f"--{name}", str(value)] if value is not None else []
+    for setting in parsed.settings:
+        words += ["--set", setting]
+    return shlex.join(words)
+
+
+def _gate(document: dict[str, Any], fail_on: str | None) -> int:
+    """0 passed, 1 failed, 3 not decided."""
+    if fail_on is None:
+        return 0
+    found = {answer["verdict"] for answer in document["verdict"]["answers"]}
+    failing = {"worse"} if fail_on == "worse" else {"worse", "equivalent"}
+    if found & failing:
+        return 1
+    return 3 if "inconclusive" in found or not found else 0

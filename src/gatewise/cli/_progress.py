@@ -1,0 +1,30 @@
+"""Progress on standard error: one line that rewrites itself on a terminal, nothing elsewhere."""
+
+from typing import TextIO
+
+WIDTH = 79
+
+
+class Progress:
+    """Shows what is being done and what is left of the budget; quiet where the stream is no terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shows = stream.isatty()
+        self._dirty = False
+
+    def show(self, text: str, left_s: float) -> None:
+        """Replace the line."""
+        if not self._shows:
+            return
+        line = f"{text} · at most {left_s / 60:.0f} min left" if left_s >= 90 else f"{text} · at most {left_s:.0f} s left"
+        self._stream.write(f"\r{line[:WIDTH]:<{WIDTH}}")
+        self._stream.flush()
+        self._dirty = True
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self._dirty:
+            self._stream.write(f"\r{'':<{WIDTH}}\r")
+            self._stream.flush()
+            self._dirty = False

@@ -1,0 +1,89 @@
+"""The metrics: what each measures, in which unit, which way is good, and how it is judged. This table is the only place."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ._errors import unknown_name
+
+Direction = Literal["lower", "higher"]
+Kind = Literal["ratio", "difference"]
+Unit = Literal["process", "seed", "item"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One quantity that a study can measure.
+
+    Attributes:
+        name: stable name, as in plans and in `result.json`.
+        unit: SI or field unit of one raw value.
+        direction: whether a lower or a higher value is better.
+        kind: `ratio` compares arm / baseline, `difference` compares arm - baseline.
+        evidence: what counts as one independent observation: a process, a seed or a data item.
+        margin: the default margin, as a fraction for ratios and in `unit` for differences.
+        label: what people read.
+        exact: an exact count; it is stated and never judged.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    kind: Kind = "ratio"
+    evidence: Unit = "process"
+    margin: float = 0.02
+    label: str
+    exact: bool = False
+
+
+_ALL = (
+    Metric(name="latency", unit="s", direction="lower", label="time per call"),
+    Metric(name="throughput", unit="1/s", direction="higher", label="items per second"),
+    Metric(name="peak_memory", unit="B", direction="lower", label="peak memory", margin=0.02),
+    Metric(name="parameters", unit="1", direction="lower", label="parameters", exact=True),
+    Metric(name="flops", unit="FLOP", direction="lower", label="FLOPs per call", exact=True),
+    Metric(
+        name="output_difference",
+        unit="1 - cosine",
+        direction="lower",
+        kind="difference",
+        evidence="item",
+        margin=0.001,
+        label="how far outputs move",
+    ),
+    Metric(
+        name="quality",
+        unit="accuracy",
+        direction="higher",
+        kind="difference",
+        evidence="item",
+        margin=0.01,
+        label="quality",
+    ),
+    Metric(
+        name="heldout_loss",
+        unit="bits/byte",
+        direction="lower",
+        evidence="seed",
+        margin=0.005,
+        label="held-out loss at equal steps",
+    ),
+    Metric(
+        name="steps_to_target",
+        unit="steps",
+        direction="lower",
+        evidence="seed",
+        margin=0.02,
+        label="steps to the target",
+    ),
+    Metric(name="step_time", unit="s", direction="lower", label="time per training step"),
+    Metric(name="time_to_target", unit="s", direction="lower", evidence="seed", label="time to the target"),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name. Raises `GatewiseError` with the nearest name when there is none."""
+    if name not in METRICS:
+        raise unknown_name("metric", name, METRICS)
+    return METRICS[name]

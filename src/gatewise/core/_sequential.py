@@ -1,0 +1,67 @@
+"""The judge on a stream: pairs as they come, a verdict that may be looked at after every one of them."""
+
+from statistics import median
+
+from ._errors import GatewiseError
+from ._judge import Comparison, Rule, check_alpha, conclude_sequence
+from ._metrics import Direction, Kind
+from ._sequence import MedianSequence
+
+
+class SequentialComparison:
+    """An anytime-valid comparison of pairs: look whenever you like, stop whenever you like.
+
+    The unit of evidence is one pair, or one **block** of pairs when blocks are named: pairs of one process (one
+    connection, one hour) share its luck and count once, by their median. A block counts when it is closed: when the
+    next block begins, or by `close()`.
+
+    Args:
+        kind, direction, margin, alpha: as in `compare`.
+
+    Raises:
+        GatewiseError: an impossible rule; a pair that is not finite, or not positive for a ratio; a block that
+            comes back after it was closed; named and unnamed pairs in one stream.
+    """
+
+    def __init__(
+        self, *, kind: Kind = "ratio", direction: Direction = "lower", margin: float = 0.02, alpha: float = 0.05
+    ) -> None:
+        check_alpha(alpha)
+        self.rule = Rule(kind=kind, direction=direction, margin=margin)
+        self._sequence = MedianSequence(alpha)
+        self._open: list[float] = []
+        self._block: object = None
+        self._closed: set[object] = set()
+
+    def update(self, baseline: float, arm: float, block: object = None) -> None:
+        """Take one pair. `block` (hashable) names the process or other unit that the pair belongs to."""
+        effect = self.rule.effect(float(baseline), float(arm))
+        if block is None:
+            if self._open or self._closed:
+                raise GatewiseError("this stream names its blocks; every pair needs one")
+            self._sequence.add(effect)
+            return
+        if len(self._sequence) > len(self._closed):
+            raise GatewiseError("this stream began without blocks; a block cannot be named later")
+        if block in self._closed:
+            raise GatewiseError(f"block {block!r} is closed: its pairs must come together")
+        if self._open and block != self._block:
+            self.close()
+        self._block = block
+        self._open.append(effect)
+
+    def close(self) -> None:
+        """Close the open block, so that it counts."""
+        if self._open:
+            self._sequence.add(median(self._open))
+            self._closed.add(self._block)
+            self._open = []
+
+    def comparison(self) -> Comparison:
+        """The comparison as it stands, in well under a millisecond."""
+        return conclude_sequence(self._sequence, self.rule)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is a verdict other than inconclusive."""
+        return self.comparison().verdict != "inconclusive"

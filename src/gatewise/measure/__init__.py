@@ -1,0 +1,13 @@
+"""Metrics that perturb nothing: time, memory, counts, output difference."""
+
+from ._counts import flops as flops
+from ._counts import parameters as parameters
+from ._counts import weight_bytes as weight_bytes
+from ._interleave import Effort as Effort
+from ._interleave import Timings as Timings
+from ._interleave import interleave as interleave
+from ._interleave import slowed as slowed
+from ._memory import peak_over as peak_over
+from ._memory import resident_bytes as resident_bytes
+from ._outputs import distances as distances
+from ._outputs import outputs as outputs

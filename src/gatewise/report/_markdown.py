@@ -1,0 +1,124 @@
+"""The report as GitHub-flavoured Markdown: verdict first, then a table for each metric."""
+
+import re
+
+from . import _view
+from ._formats import Format
+from ._numbers import MISSING
+from ._panels import Panel, Row
+from ._read import Document
+
+_SIGNS = {"better": "✓", "worse": "✗", "equivalent": "=", "inconclusive": "?"}
+# An underscore inside a word (gelu_tanh) is no emphasis in this dialect and stays as it is.
+_SPECIAL = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#+>-]|^(?=\d+[.)]\s))")
+
+
+def escape(content: str) -> str:
+    """A document's text as plain text in Markdown: no markup, no HTML, no table cell of its own making."""
+    safe = content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(lambda found: "\\" + found[0] if found[0] else "", safe)
+
+
+def render(document: Document) -> str:
+    """The whole report as one text, ending with a newline."""
+    view = _view.build(document)
+    blocks = [f"# {escape(view.headline)}"]
+    if view.question:
+        blocks.append(f"*{escape(view.question)}*")
+    if view.recommendation:
+        blocks.append(f"**{escape(view.recommendation)}**")
+    blocks += _answers(view)
+    if view.settle:
+        blocks.append("**What it would take to settle the rest:** " + " ".join(map(escape, view.settle)))
+    blocks += _bullets("Why", list(view.reasons))
+    blocks += _bullets("Warnings", [f"{each.what} failed: {each.why}" for each in view.failures] + list(view.warnings))
+    blocks += _bullets("Dropped to keep the budget", [f"{each.what}: {each.why}" for each in view.dropped])
+    for panel in view.panels:
+        blocks += _panel(panel, len(view.parts) > 1)
+    blocks += _arms(view)
+    blocks += _bullets("What was not measured, and why", [f"{each.what}: {each.why}" for each in view.not_measured])
+    blocks += _bullets("How to read this", [f"{each.what}: {each.why}" for each in view.reading])
+    facts = [*view.facts, *view.environment]
+    blocks += _bullets("Environment", [f"{each.what}: {each.why}" for each in facts])
+    if view.replay:
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", view.replay)), default=0))
+        blocks += ["## Replay", f"{fence}sh\n{view.replay}\n{fence}"]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _bullets(title: str, found: list[str]) -> list[str]:
+    return [f"## {title}", "\n".join(f"- {escape(each)}" for each in found)] if found else []
+
+
+def _table(head: list[str], right: set[str], rows: list[list[str]]) -> str:
+    rule = ["---:" if name in right else "---" for name in head]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
+
+
+def said(word: str) -> str:
+    """A verdict with its sign, so that it does not hang on colour in any viewer."""
+    return f"{_SIGNS[word]} {word}" if word else MISSING
+
+
+def _answers(view: _view.View) -> list[str]:
+    if not view.answers:
+        return []
+    several = len({each.part for each in view.answers}) > 1
+    head = (["part"] if several else []) + ["arm", "verdict", "in plain words"]
+    rows = [
+        ([escape(each.part)] if several else []) + [escape(each.arm), said(each.verdict), escape(each.text)]
+        for each in view.answers
+    ]
+    return [_table(head, set(), rows)]
+
+
+def _panel(panel: Panel, several: bool) -> list[str]:
+    title = f"{panel.part}: {panel.label}" if several and panel.part else panel.label
+    under = [panel.direction]
+    under += [f"against {panel.baseline}"] if panel.baseline else []
+    under += [f"margin {panel.margin}"] if panel.margin and panel.judged else []
+    under += [f"{panel.level} intervals"] if panel.level and panel.judged else []
+    under += [panel.shared] if panel.shared else []
+    head = ["arm"] + (["conditions"] if panel.grouped else []) + ["typical"]
+    head += ["estimate", "interval", "margin", "verdict"] if panel.judged else []
+    rows = [_row(panel, row) for row in panel.rows]
+    numbers = {"typical", "estimate", "interval", "margin"}
+    return [f"## {escape(title)}", escape("; ".join(under)), _table([*head, "evidence", "remarks"], numbers, rows)]
+
+
+def _row(panel: Panel, row: Row) -> list[str]:
+    tags = [tag for tag in row.tags if not (tag == "twin" and "twin" in row.arm)]
+    cells = [escape(row.arm) + (f" ({escape(', '.join(tags))})" if tags else "")]
+    if panel.grouped:
+        cells.append(escape(row.group) or MISSING)
+    cells.append(escape(row.typical))
+    if panel.judged:
+        ends = panel.show_interval(row)
+        cells += [
+            panel.show(row.estimate),
+            f"{ends[0]} to {ends[1]}" if ends else "refused",
+            row.margin,
+            said(row.verdict),
+        ]
+    remarks = ([row.reason] if row.reason else []) + list(row.notes)
+    return [*cells, escape(row.n), escape("; ".join(remarks)) or MISSING]
+
+
+def _arms(view: _view.View) -> list[str]:
+    if not view.arms:
+        return []
+    several = len(view.parts) > 1
+    head = (["part"] if several else []) + ["arm", "role", "parameters", "FLOPs", "weights", "state", "matching"]
+    rows: list[list[str]] = []
+    for arm in view.arms:
+        marks = [f"unfair: {arm.unfair}"] if arm.unfair else []
+        marks += [*arm.notes, *([f"failed: {arm.failure}"] if arm.failure else [])]
+        name = arm.label + (f" ({', '.join(marks)})" if marks else "")
+        cells = [arm.part] if several else []
+        cells += [name, arm.role, arm.parameters, arm.flops, arm.weight_bytes, arm.weights_state, arm.matching]
+        rows.append([escape(each) or MISSING for each in [*cells, arm.sites, arm.ran]])
+    numbers = {"parameters", "FLOPs", "weights"}
+    return ["## Arms", _table([*head, "sites changed", "what ran"], numbers, rows)]
+
+
+MARKDOWN = Format(render=render, filename="report.md")

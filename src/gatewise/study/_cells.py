@@ -1,0 +1,133 @@
+"""From a plan to what stands in each cell: the arms times their runtimes, the twin, the conditions, the groups."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gatewise.core import METRICS
+
+from ._plan import TIMED, TWIN_SUFFIX, Measure, Part
+
+STEP_CELL = "step"
+MEMORY = "memory:"
+TRAIN = "train:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArm:
+    """An arm on a runtime: what is loaded, and under which label it is measured."""
+
+    label: str
+    arm: str
+    folder: str
+    runtime: str
+    slowdown: float = 0.0
+    twin: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As a job carries it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One common condition with all arms in it."""
+
+    batch: int
+    tokens: int
+    threads: int
+    device: str
+
+    @property
+    def id(self) -> str:
+        """A stable name, the key in the store."""
+        return f"batch={self.batch} tokens={self.tokens} threads={self.threads} device={self.device}"
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """As the record shows them."""
+        return asdict(self)
+
+
+def cells(measured: Measure) -> list[Cell]:
+    """All conditions of a part, in the plan's order."""
+    return [
+        Cell(batch=batch, tokens=tokens, threads=threads, device=measured.device)
+        for threads in measured.threads
+        for batch in measured.batch
+        for tokens in measured.tokens
+    ]
+
+
+def run_arms(part: Part, folders: dict[str, str]) -> list[RunArm]:
+    """The arms times the plan's runtimes, the baseline first; an arm with a runtime of its own runs on that alone."""
+    runtimes = part.measure.runtimes if part.measure else ("eager",)
+    found: list[RunArm] = []
+    for arm in sorted(part.arms, key=lambda arm: arm.label != part.baseline):
+        for runtime in (arm.runtime,) if arm.runtime else runtimes:
+            label = f"{arm.label}/{runtime}" if len(runtimes) > 1 and not arm.runtime else arm.label
+            found.append(
+                RunArm(
+                    label=label,
+                    arm=arm.label,
+                    folder=folders.get(arm.label, ""),
+                    runtime=runtime,
+                    slowdown=arm.slowdown,
+                )
+            )
+    return found
+
+
+def twin_of(baseline: RunArm) -> RunArm:
+    """A second copy of the baseline, loaded on its own."""
+    return RunArm(
+        label=baseline.label + TWIN_SUFFIX,
+        arm=baseline.arm,
+        folder=baseline.folder,
+        runtime=baseline.runtime,
+        twin=True,
+    )
+
+
+def groups(arms: Sequence[RunArm], *, together: bool) -> list[list[RunArm]]:
+    """Who stands in one process: everybody and the twin, or, where memory is short, baseline, twin and one arm at a time."""
+    baseline, *others = arms
+    twin = twin_of(baseline)
+    if together:
+        return [[baseline, twin, *others]]
+    return [[baseline, twin, other] for other in others]
+
+
+def judged_metrics(part: Part) -> Iterator[str]:
+    """The metrics of a part that end in verdicts, in the plan's order."""
+    if part.measure:
+        yield from (name for name in part.measure.metrics if not METRICS[name].exact)
+    if part.train:
+        yield from ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
+
+
+def family_size(part: Part) -> int:
+    """How many comparisons share a part's alpha, counted when it is planned."""
+    runs = run_arms(part, {})
+    others = len(runs) - 1
+    conditions = len(cells(part.measure)) if part.measure else 0
+    count = 0
+    for name in judged_metrics(part):
+        timed = name in TIMED or name == "peak_memory"
+        count += others * conditions if timed else len(part.arms) - 1
+    return max(count, 1)
+
+
+def timed_family(part: Part) -> int:
+    """How many of them come from timed processes: what decides how many processes a first verdict needs."""
+    return max(
+        1,
+        *(
+            (len(run_arms(part, {})) - 1) * (len(cells(part.measure)) if part.measure else 0)
+            if name in TIMED
+            else len(part.arms) - 1
+            for name in judged_metrics(part)
+            if name in TIMED or name == "step_time"
+        ),
+        1,
+    )

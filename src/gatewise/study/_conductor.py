@@ -1,0 +1,256 @@
+"""The only conductor: prepare, measure, store, look, go on. Whatever is killed can be resumed from the store."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gatewise.core import GatewiseError, Store, available_memory_bytes, num_cores
+
+from . import _budget as budget
+from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, run_arms, twin_of
+from ._plan import TIMED, Part, Plan
+from ._questions import Record, judged, read_record, unsettled
+from ._workers import WorkerFailed, in_turn, one_job, queue, side_by_side
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the seconds that are left of the plan."""
+
+PROCESS_BYTES = 700e6
+"""What one worker holds before any model: the interpreter, torch and transformers."""
+
+
+@dataclass(kw_only=True)
+class Conductor:
+    """One run of a study: until everything is settled, or the budget ends."""
+
+    plan: Plan
+    store: Store
+    out: Path
+    progress: Progress
+    deadline: float = 0.0
+    schedule: budget.Schedule = field(default_factory=budget.Schedule)
+    prices: budget.Prices = field(default_factory=budget.Prices)
+
+    def run(self) -> None:
+        """Do what the plan asks within its budget. Raises `GatewiseError` for bad input and for a worker that crashed."""
+        started = time.monotonic()
+        self.deadline = started + self.plan.budget_s
+        self.prices.side_by_side = min(2, num_cores())
+        budget.check_affordable(self.plan, self.prices, self.plan.budget_s - budget.PREPARE_S, budget.PREPARE_S)
+        try:
+            for part in self.plan.parts:
+                self._prepare(part)
+            spent = time.monotonic() - started
+            if self._nothing_measured():
+                budget.check_affordable(self.plan, self.prices, self._left(), spent)
+            self.schedule = budget.allocate(self.plan, self.prices, self._left())
+            self.store.put("dropped", self.schedule.dropped)
+            self._first_look()
+            self._go_on()
+        except WorkerFailed as failure:
+            raise GatewiseError(
+                f"a measuring process ended without a result ({failure})"
+                "\nwhat was measured before is stored; --resume goes on from there"
+            ) from failure
+
+    def _left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def _tell(self, text: str) -> None:
+        self.progress(text, max(self._left(), 0.0))
+
+    def _nothing_measured(self) -> bool:
+        return not any(self.store.cells(part.name) for part in self.plan.parts)
+
+    def _job(self, kind: str, part: Part, **more: Any) -> dict[str, Any]:
+        content = {"job": kind, "plan": self.plan.to_json(), "part": self.plan.parts.index(part)}
+        return content | {"folder": str(self._folder(part))} | more
+
+    def _folder(self, part: Part) -> Path:
+        return self.out / "arms" / str(self.plan.parts.index(part))
+
+    def _seed(self, part: Part, what: str, number: int) -> int:
+        return random.Random(f"{self.plan.seed}/{part.name}/{what}/{number}").randrange(2**31)
+
+    def _prepare(self, part: Part) -> None:
+        record = self.store.get(f"prepared:{part.name}")
+        saved = [arm.get("folder") for arm in record["arms"].values()] if record else []
+        if record is None or not all((self._folder(part) / name).is_dir() for name in saved if name):
+            self._tell(f"{part.name}: building {len(part.arms)} arms")
+            fresh = one_job(self._job("prepare", part, seed=self.plan.seed))
+            if record is not None and fresh["facts"] != record["facts"]:
+                raise GatewiseError(
+                    "the model or the data changed since this study began, so it cannot be resumed"
+                    "\ngive another --out for a new study"
+                )
+            record = record or fresh
+            self.store.put(f"prepared:{part.name}", record)
+        for condition, price in record["prices"].items():
+            self.prices.call_s[f"{part.name}/{condition}"] = price
+
+    def _first_look(self) -> None:
+        """What a first verdict needs, in an order in which the shortest budget still gets one."""
+        for part in self.plan.parts:
+            if budget.is_timed(part):
+                self._time(part, until=budget.first_processes(part))
+        for part in self.plan.parts:
+            if part.measure and "peak_memory" in part.measure.metrics and self.schedule.memory:
+                self._weigh(part)
+        for part in self.plan.parts:
+            if part.train and self.schedule.step_time and part.name in self.schedule.train_run_s:
+                self._time_steps(part, until=budget.first_processes(part))
+        for part in self.plan.parts:
+            if part.train and part.name in self.schedule.train_run_s:
+                self._train(part)
+
+    def _go_on(self) -> None:
+        """Spend what is left on what is still open, the parts in turn, until all is settled or the budget ends."""
+        open_parts = list(self.plan.parts)
+        while open_parts:
+            for part in list(open_parts):
+                before = self._count(part)
+                if budget.is_timed(part):
+                    self._time(part, until=before[0] + self.prices.side_by_side)
+                if part.train and self.schedule.step_time and self._count(part)[1]:
+                    self._time_steps(part, until=before[1] + self.prices.side_by_side)
+                if self._count(part) == before:
+                    open_parts.remove(part)
+
+    def _count(self, part: Part) -> tuple[int, int]:
+        record = read_record(self.store, part)
+        timed = max((record.next_process(key) for key in record.rows if key.startswith("batch=")), default=0)
+        return timed, record.next_process(STEP_CELL)
+
+    def _affords(self, price_s: float) -> bool:
+        return self._left() >= price_s + budget.FINISH_S
+
+    # Timed cells
+
+    def _time(self, part: Part, *, until: int) -> None:
+        """Processes of timed cells, two loading side by side and measuring in turn, up to a number or until settled."""
+        assert part.measure is not None
+        while True:
+            record = read_record(self.store, part)
+            still_open = unsettled(judged(record), TIMED)
+            open_cells = [c for c in cells(part.measure) if any(f"{name} {c.id}" in still_open for name in TIMED)]
+            number = self._count(part)[0]
+            price = self.prices.process_s(part)
+            count = min(until - number, self.prices.side_by_side, int((self._left() - budget.FINISH_S) / price))
+            if not open_cells or count < 1:
+                return
+            self._tell(f"{part.name}: timing, process {number + 1} of at least {budget.first_processes(part)}")
+            self._time_processes(part, record, open_cells, range(number, number + count))
+
+    def _time_processes(self, part: Part, record: Record, open_cells: Sequence[Cell], numbers: range) -> None:
+        assert part.measure is not None
+        together = self._fits(record, len(numbers))
+        for group_index, group in enumerate(groups(record.arms, together=together)):
+            suffix = "" if together else f" group={group_index}"
+            for threads in part.measure.threads:
+                mine = [cell for cell in open_cells if cell.threads == threads]
+                if not mine:
+                    continue
+                jobs = [self._timing_job(part, group, mine, suffix, number) for number in numbers]
+                for number, found in zip(numbers, in_turn(jobs, threads=threads), strict=True):
+                    self.store.add(part.name, number, found)
+
+    def _timing_job(
+        self, part: Part, group: Sequence[RunArm], found: Sequence[Cell], suffix: str, number: int
+    ) -> dict[str, Any]:
+        return self._job(
+            "latency",
+            part,
+            arms=[arm.to_json() for arm in group],
+            cells=[
+                {"id": cell.id + suffix, "batch": cell.batch, "tokens": cell.tokens, "seconds": budget.SLICE_S}
+                for cell in found
+            ],
+            threads=found[0].threads,
+            device=found[0].device,
+            seed=self._seed(part, f"time{suffix}", number),
+        )
+
+    def _fits(self, record: Record, processes: int) -> bool:
+        """Whether all arms and the twin can stand in one process (with as many processes as load side by side)."""
+        facts = record.prepared["arms"]
+        arms = [*record.arms, record.arms[0]]
+        needed = 1.6 * sum(facts[arm.arm]["weight_bytes"] for arm in arms) + PROCESS_BYTES
+        return needed * processes < 0.85 * (available_memory_bytes() or float("inf"))
+
+    # Memory
+
+    def _weigh(self, part: Part) -> None:
+        assert part.measure is not None
+        arms = run_arms(part, {})
+        for process in range(budget.MEMORY_PROCESSES):
+            record = read_record(self.store, part)
+            mine = record.arms
+            waiting = [
+                arm
+                for arm in (*mine, twin_of(mine[0]))
+                if record.next_process(f"{MEMORY}{arm.label}|{cells(part.measure)[0].id}") <= process
+            ]
+            while waiting and self._affords(self.prices.start_s):
+                now, waiting = waiting[: self.prices.side_by_side], waiting[self.prices.side_by_side :]
+                self._tell(f"{part.name}: memory, process {process + 1} of {budget.MEMORY_PROCESSES}, {len(arms)} arms")
+                jobs = [self._memory_job(part, arm, process) for arm in now]
+                for arm, found in zip(now, side_by_side(jobs), strict=True):
+                    stored = {f"{MEMORY}{arm.label}|{cell}": value for cell, value in found.items()}
+                    self.store.add(part.name, process, stored)
+
+    def _memory_job(self, part: Part, arm: RunArm, process: int) -> dict[str, Any]:
+        assert part.measure is not None
+        conditions = [{"id": cell.id, "batch": cell.batch, "tokens": cell.tokens} for cell in cells(part.measure)]
+        seed = self._seed(part, "memory", process)
+        return self._job("memory", part, arms=[arm.to_json()], cells=conditions, threads=1, seed=seed)
+
+    # Training
+
+    def _time_steps(self, part: Part, *, until: int) -> None:
+        while True:
+            record = read_record(self.store, part)
+            number = record.next_process(STEP_CELL)
+            settled = number > 0 and not unsettled(judged(record), ("step_time", "time_to_target"))
+            if settled or number >= until or not self._affords(budget.STEP_PROCESS_S * self.prices.side_by_side):
+                return
+            self._tell(f"{part.name}: timing steps, process {number + 1} of at least {budget.first_processes(part)}")
+            numbers = range(number, min(number + self.prices.side_by_side, until))
+            arms = [arm.to_json() for arm in groups(record.arms, together=True)[0]]
+            jobs = [
+                self._job("step_time", part, arms=arms, seconds=1.0, seed=self._seed(part, "step", process))
+                for process in numbers
+            ]
+            for process, found in zip(numbers, in_turn(jobs), strict=True):
+                self.store.add(part.name, process, {STEP_CELL: found})
+
+    def _train(self, part: Part) -> None:
+        assert part.train is not None
+        settings = self.store.get(f"training:{part.name}")
+        if settings is None:
+            settings = self._training_settings(part)
+            self.store.put(f"training:{part.name}", settings)
+        record = read_record(self.store, part)
+        # Seed by seed with all arms, so that an early end leaves complete pairs; the baseline first, its loss sets the target.
+        jobs = [
+            self._job("train", part, arm=arm.label, run_seed=seed, settings=settings)
+            for seed in range(part.train.seeds)
+            for arm in record.arms
+            if seed not in dict(record.rows.get(TRAIN + arm.arm, []))
+        ]
+        total = part.train.seeds * len(record.arms)
+        self._tell(f"{part.name}: training {len(jobs)} runs of {settings['steps']} steps")
+        for done, (job, found) in enumerate(queue(jobs, self.prices.side_by_side), 1 + total - len(jobs)):
+            self.store.add(part.name, job["run_seed"], {TRAIN + job["arm"]: found})
+            self._tell(f"{part.name}: trained {done} of {total} runs")
+            if self._left() < 0:
+                return  # the clock, not the data, ends it; only complete pairs are judged
+
+    def _training_settings(self, part: Part) -> dict[str, Any]:
+        """Fixed before the first run: the steps that the budget allows at the step price of this machine."""
+        assert part.train is not None
+        facts = read_record(self.store, part).prepared["training"]
+        steps = part.train.steps or min(facts["steps"], int(self.schedule.train_run_s[part.name] / facts["step_s"]))
+        return {"steps": max(steps, facts["fewest_steps"])}

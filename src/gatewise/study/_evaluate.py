@@ -1,0 +1,132 @@
+"""`evaluate`: from a plan to its document. Opens or resumes the store, conducts, writes down what came out."""
+
+import contextlib
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gatewise.core import GatewiseError, Store, environment, same_machine
+
+from ._conductor import Conductor, Progress
+from ._plan import Plan, from_json
+from ._result import document
+
+STORE = "study.sqlite"
+DISK_BYTES = 1_500_000_000
+"""Free disk a study asks for before it begins: copies of the arms, and its record."""
+
+
+def _quiet(text: str, left_s: float) -> None:
+    del text, left_s
+
+
+def _open(plan: Plan, out: Path, *, resume: bool) -> Store:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewiseError(f"cannot write to {out}: {error.strerror}") from error
+    path = out / STORE
+    existed = path.exists()
+    if existed and not resume:
+        raise GatewiseError(f"{out} already holds a study\nuse --resume to go on with it, or another --out")
+    if not existed and shutil.disk_usage(out).free < DISK_BYTES:
+        free = shutil.disk_usage(out).free / 1e9
+        raise GatewiseError(f"{out} has {free:.1f} GB free; a study asks for {DISK_BYTES / 1e9:.1f} GB")
+    store = Store(path)
+    try:
+        _begin(plan, store, out)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _begin(plan: Plan, store: Store, out: Path) -> None:
+    here = environment()
+    known = store.get("plan")
+    if known is None:
+        store.put("plan", plan.to_json())
+        store.put("environment", here)
+        store.put("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        return
+    if from_json(known).fingerprint != plan.fingerprint:
+        raise GatewiseError(f"{out} holds a study of another plan or seed\nresume it with its own plan, or give another --out")
+    differing = same_machine(store.get("environment"), here)
+    if differing:
+        raise GatewiseError(
+            f"{out} was measured on another machine or with other versions ({', '.join(differing)} differ)"
+            "\nits records and new ones cannot be compared; give another --out"
+        )
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the study as Ctrl-C does, where signals can be set (the main thread)."""
+
+    def stop(number: int, frame: object) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def evaluate(
+    plan: Plan, out: Path | str, *, resume: bool = False, progress: Progress = _quiet, replay: str = ""
+) -> dict[str, Any]:
+    """Run a study and return its document (schema `gatewise.result/1`).
+
+    Args:
+        plan: what to compare.
+        out: the folder of the study's record; it is made.
+        resume: go on with the study that stands there. Finished cells are never measured again.
+        progress: told what is being done and how many seconds of the budget are left.
+        replay: the command that runs this study, for the record.
+
+    Raises:
+        GatewiseError: bad input, a budget that cannot give one verdict, a disk that is full, a worker that crashed.
+        KeyboardInterrupt: stopped by the user; what was finished is stored.
+    """
+    folder = Path(out)
+    store = _open(plan, folder, resume=resume)
+    began = time.monotonic()
+    before = float(store.get("seconds") or 0.0)
+    try:
+        with _terminable():
+            store.put("finished", False)
+            Conductor(plan=plan, store=store, out=folder, progress=progress).run()
+            store.put("finished", True)
+    finally:
+        with contextlib.suppress(GatewiseError):  # a full disk was reported already
+            store.put("seconds", before + time.monotonic() - began)
+        store.close()
+    shutil.rmtree(folder / "arms", ignore_errors=True)
+    return read_study(folder, replay=replay)
+
+
+def read_study(folder: Path | str, *, replay: str = "") -> dict[str, Any]:
+    """The document of a stored study, finished or not. Raises `GatewiseError` when there is none."""
+    path = Path(folder) / STORE
+    if not path.is_file():
+        raise GatewiseError(f"{folder} holds no gatewise study (no {STORE})")
+    store = Store(path)
+    try:
+        known = store.get("plan")
+        if known is None:
+            raise GatewiseError(f"{path} holds no plan: the study never began")
+        if replay:
+            store.put("replay", replay)
+        return document(from_json(known), store, replay=replay or store.get("replay") or "")
+    finally:
+        store.close()

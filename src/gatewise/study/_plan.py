@@ -1,0 +1,205 @@
+"""The plan of a study: what is compared, on what, and how it is judged. It validates and never acts."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from gatewise.core import METRICS, GatewiseError, metric
+
+ORIGINAL = "original"
+TWIN_SUFFIX = " (twin)"
+TIMED = ("latency", "throughput")
+TRAINED = ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
+
+
+def seconds(text: str | float) -> float:
+    """A time span such as `90`, `"90s"`, `"2m"`, `"1.5h"` in seconds. Raises `GatewiseError`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|)\s*", str(text))
+    if not found or float(found[1]) <= 0:
+        raise GatewiseError(f"a time span looks like 90s, 2m or 1.5h, not {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}[found[2]]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise GatewiseError(message)
+
+
+def _positive_ints(name: str, values: tuple[int, ...]) -> None:
+    good = bool(values) and all(type(value) is int and value > 0 for value in values)
+    _require(good, f"{name} must be a list of whole numbers above 0, not {list(values)!r}")
+    _require(len(set(values)) == len(values), f"{name} names a value twice: {list(values)!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One variant. `slowdown` plants a known slowdown (0.1: every call takes 10 % longer) to see whether it is noticed."""
+
+    name: str
+    label: str = ""
+    matching: str = "params"
+    runtime: str = ""
+    slowdown: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+        _require(bool(self.name.strip()), "an arm needs a name")
+        _require(not self.label.endswith(TWIN_SUFFIX), f"the label {self.label!r} is kept for the baseline's twin")
+        _require(self.matching in ("params", "flops", "none"), f"matching is params, flops or none, not {self.matching!r}")
+        _require(
+            0 <= self.slowdown <= 10 and math.isfinite(self.slowdown),
+            f"slowdown is a fraction from 0 to 10, not {self.slowdown!r}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The model and its data: a workload by name, or a `model` (folder, saved model, `package.module:function`)."""
+
+    workload: str = ""
+    model: str = ""
+    data: str = ""
+    text: str = ""
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.workload) != bool(self.model), "[subject] needs either workload or model")
+        if self.data or self.text or self.target:
+            _require(bool(self.model), "[subject] data, text and target go with model, not with a built-in workload")
+            _require(
+                bool(self.data and self.text and self.target),
+                "quality on your own data needs all three of data, text and target in [subject]",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What is measured without changing weights, under which conditions."""
+
+    metrics: tuple[str, ...] = ("latency", "output_difference", "parameters", "flops")
+    runtimes: tuple[str, ...] = ("eager",)
+    batch: tuple[int, ...] = (1, 32)
+    tokens: tuple[int, ...] = (16,)
+    threads: tuple[int, ...] = (1,)
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            metric(name)
+        wrong = [name for name in self.metrics if name in TRAINED]
+        _require(not wrong, f"{', '.join(wrong)} comes from training; give the plan a [train] table")
+        for name in ("batch", "tokens", "threads"):
+            _positive_ints(name, getattr(self, name))
+        _require(len(set(self.runtimes)) == len(self.runtimes) > 0, f"runtimes must be distinct names: {self.runtimes!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Arms trained from scratch on equal data, budgets and paired seeds. `steps = 0`: as many as the budget allows."""
+
+    seeds: int = 6
+    steps: int = 0
+    matching: str = "params"
+
+    def __post_init__(self) -> None:
+        _require(type(self.seeds) is int and self.seeds >= 2, f"train.seeds must be 2 or more (a spread), not {self.seeds!r}")
+        _require(type(self.steps) is int and self.steps >= 0, f"train.steps must be 0 or more, not {self.steps!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """The level of a part's whole family of verdicts, and the margins that differ from the metrics' defaults."""
+
+    alpha: float = 0.05
+    margin: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        _require(0 < self.alpha < 0.5, f"judge.alpha must lie between 0 and 0.5, not {self.alpha!r}")
+        for name, value in self.margin.items():
+            good = metric(name) and isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value < 10
+            _require(bool(good), f"judge.margin.{name} must be a number from 0 (direction only) to 10, not {value!r}")
+
+    def margin_of(self, name: str) -> float:
+        """The margin of one metric."""
+        return float(self.margin.get(name, METRICS[name].margin))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One question: arms on one subject, with one family of verdicts."""
+
+    name: str
+    subject: Subject
+    arms: tuple[Arm, ...]
+    baseline: str = ""
+    measure: Measure | None = None
+    train: Train | None = None
+    judge: Judge = field(default_factory=Judge)
+
+    def __post_init__(self) -> None:
+        if not self.baseline and self.arms:
+            object.__setattr__(self, "baseline", self.arms[0].label)
+        labels = [arm.label for arm in self.arms]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        _require(not twice, f"two arms have the label {', '.join(map(repr, twice))}; give one another label")
+        _require(self.baseline in labels, f"the baseline {self.baseline!r} is not an arm: {', '.join(labels)}")
+        _require(len(labels) > 1, "a comparison needs at least two arms")
+        _require(bool(self.measure or self.train), f"part {self.name!r} measures nothing: give [measure] or [train]")
+        baseline = next(arm for arm in self.arms if arm.label == self.baseline)
+        _require(baseline.slowdown == 0, "a slowdown is planted in an arm, not in the baseline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole study."""
+
+    name: str
+    parts: tuple[Part, ...]
+    seed: int = 0
+    budget_s: float = 600.0
+    question: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.parts), "a plan needs arms and a subject")
+        names = [part.name for part in self.parts]
+        _require(len(set(names)) == len(names), f"two parts have the same name: {', '.join(names)}")
+        _require(type(self.seed) is int and self.seed >= 0, f"seed must be a whole number of 0 or more, not {self.seed!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain data: what the record keeps."""
+        return asdict(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides which cells are measured; the budget may differ when a study is resumed."""
+        content = self.to_json()
+        del content["budget_s"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def from_json(data: dict[str, Any]) -> Plan:
+    """The plan back from `Plan.to_json`."""
+
+    def build(kind: type, values: dict[str, Any]) -> Any:
+        known = {item.name for item in fields(kind)}
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known})
+
+    parts = tuple(
+        build(
+            Part,
+            part
+            | {
+                "subject": build(Subject, part["subject"]),
+                "arms": tuple(build(Arm, arm) for arm in part["arms"]),
+                "measure": build(Measure, part["measure"]) if part["measure"] else None,
+                "train": build(Train, part["train"]) if part["train"] else None,
+                "judge": build(Judge, part["judge"]),
+            },
+        )
+        for part in data["parts"]
+    )
+    return build(Plan, data | {"parts": parts})

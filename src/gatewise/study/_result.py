@@ -1,0 +1,186 @@
+"""The study's document: the whole record as plain data, in the published schema."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gatewise.core import METRICS, Store
+
+from ._budget import first_processes, is_timed
+from ._cells import MEMORY, STEP_CELL, TRAIN, cells, groups
+from ._evidence import Judged
+from ._plan import TIMED, Part, Plan
+from ._questions import Record, judged, overhead_share, read_record
+from ._verdict import verdict
+
+SCHEMA = "gatewise.result/1"
+
+
+def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
+    """Everything that is known of a study, from its store alone."""
+    records = [read_record(store, part) for part in plan.parts]
+    answers = [judged(record) for record in records]
+    shares = [share for record in records if (share := overhead_share(record)) is not None]
+    environment = store.get("environment") or {}
+    environment["loop_overhead_share"] = max(shares) if shares else None
+    arms = [arm for record in records for arm in _arms(record)]
+    missing = [entry for record in records for entry in _not_measured(record)]
+    dropped = store.get("dropped") or []
+    facts = {
+        "name": plan.name,
+        "question": plan.question,
+        "seed": plan.seed,
+        "budget_s": plan.budget_s,
+        "started": store.get("started"),
+        "seconds": store.get("seconds") or 0.0,
+        "interrupted": not store.get("finished"),
+        "parts": [_part(part, record) for part, record in zip(plan.parts, records, strict=True)],
+        "dropped": dropped,
+        "plan": plan.to_json(),
+    }
+    comparisons = [{"part": r.part.name} | a.to_json() for r, found in zip(records, answers, strict=True) for a in found]
+    return {
+        "schema": SCHEMA,
+        "gatewise": environment.get("packages", {}).get("gatewise"),
+        "study": facts,
+        "environment": environment,
+        "arms": arms,
+        "measurements": [entry for record in records for entry in _measurements(record)],
+        "comparisons": comparisons,
+        "verdict": verdict(records, answers, shares=shares, dropped=dropped, interrupted=facts["interrupted"]),
+        "not_measured": missing,
+        "replay": replay,
+    }
+
+
+def _part(part: Part, record: Record) -> dict[str, Any]:
+    content = next(p for p in Plan(name="", parts=(part,)).to_json()["parts"])
+    processes = max((record.next_process(key) for key in record.rows if key.startswith("batch=")), default=0)
+    return content | {
+        "subject": content["subject"] | {"workload": part.subject.workload or part.subject.model},
+        "facts": record.prepared.get("facts", {}),
+        "training": record.prepared.get("training"),
+        "processes": processes,
+        "first_processes": first_processes(part) if is_timed(part) or part.train else None,
+    }
+
+
+def _arms(record: Record) -> Iterator[dict[str, Any]]:
+    part = record.part
+    planned = {arm.label: arm for arm in part.arms}
+    for run in groups(record.arms, together=True)[0]:
+        facts = record.prepared.get("arms", {}).get(run.arm)
+        if facts is None:
+            continue
+        outputs = record.prepared.get("outputs", {}).get(run.arm, {}).get("values")
+        failures = [row["failure"] for _, row in record.rows.get(TRAIN + run.arm, []) if row["failure"]]
+        role = "twin" if run.twin else "baseline" if run.arm == part.baseline and run == record.arms[0] else "arm"
+        yield {
+            "part": part.name,
+            "label": run.label,
+            "name": planned[run.arm].name,
+            "role": role,
+            "runtime": run.runtime,
+            "matching": planned[run.arm].matching if facts["kind"] == "gate" else None,
+            "planted_slowdown": run.slowdown or None,
+            "output_identical": None if outputs is None else not any(outputs),
+            "failure": failures[0] if failures and not run.twin else None,
+        } | {key: value for key, value in facts.items() if key != "folder"}
+
+
+def _measurement(record: Record, metric: str, label: str, **more: Any) -> dict[str, Any]:
+    facts = METRICS.get(metric)
+    arm = next((a for a in groups(record.arms, together=True)[0] if a.label == label), None)
+    state = record.prepared.get("arms", {}).get(arm.arm if arm else label, {}).get("weights_state")
+    entry = {
+        "part": record.part.name,
+        "arm": label,
+        "metric": metric,
+        "unit": facts.unit if facts else "bits/byte",
+        "direction": facts.direction if facts else "lower",
+        "seed": None,
+        "process": None,
+        "pairs": None,
+        "runtime": arm.runtime if arm else "eager",
+        "implementation": None,
+        "weights_state": state,
+        "conditions": {},
+    }
+    return entry | more
+
+
+def _measurements(record: Record) -> Iterator[dict[str, Any]]:
+    part = record.part
+    for cell in cells(part.measure) if part.measure else ():
+        for key in (k for k in record.rows if k == cell.id or k.startswith(cell.id + " group=")):
+            for process, row in record.rows[key]:
+                yield from _timings(record, "latency", process, row, cell.conditions)
+        for key in (k for k in record.rows if k.startswith(MEMORY) and k.endswith("|" + cell.id)):
+            label = key[len(MEMORY) :].partition("|")[0]
+            for process, row in record.rows[key]:
+                common = {"process": process, "values": [row["value"]], "implementation": row["implementation"]}
+                yield _measurement(record, "peak_memory", label, conditions=cell.conditions, **common)
+    for metric, key in (("output_difference", "outputs"), ("quality", "quality")):
+        for label, entry in record.prepared.get(key, {}).items():
+            if "values" in entry:
+                how = entry.get("name", "1 - cosine of each output to the baseline's")
+                yield _measurement(record, metric, label, values=entry["values"], implementation=how)
+    for process, row in record.rows.get(STEP_CELL, []):
+        yield from _timings(record, "step_time", process, row, {"threads": 1, "device": "cpu"})
+    yield from _training(record)
+
+
+def _timings(
+    record: Record, metric: str, process: int, row: dict[str, Any], conditions: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    for label, values in row["values"].items():
+        yield _measurement(
+            record,
+            metric,
+            label,
+            values=values,
+            process=process,
+            seed=row["seed"],
+            pairs=row["pairs"],
+            implementation=row["implementations"][label],
+            conditions=conditions,
+        )
+
+
+def _training(record: Record) -> Iterator[dict[str, Any]]:
+    for key in (k for k in record.rows if k.startswith(TRAIN)):
+        label = key[len(TRAIN) :]
+        for seed, row in record.rows[key]:
+            common = {"seed": seed, "weights_state": "trained", "conditions": {"steps": row["steps"]}}
+            how = row["implementation"]
+            if row["curve"]:
+                values = [value for _, value in row["curve"]]
+                steps = [step for step, _ in row["curve"]]
+                yield _measurement(
+                    record, "heldout_curve", label, values=values, pairs=steps, implementation=how, **common
+                )
+            for metric, field in (("heldout_loss", "final_loss"), ("steps_to_target", "steps_to_target")):
+                if row[field] is not None and math.isfinite(row[field]):
+                    yield _measurement(record, metric, label, values=[row[field]], implementation=how, **common)
+
+
+def _not_measured(record: Record) -> Iterator[dict[str, str]]:
+    part = record.part
+    if part.measure is None:
+        return
+    for metric in ("latency", "peak_memory", "output_difference", "quality"):
+        if metric not in part.measure.metrics and not (metric == "latency" and "throughput" in part.measure.metrics):
+            reason = f"not in the plan's metrics; add it with --set measure.metrics=[..., \"{metric}\"]"
+            yield {"what": f"{part.name}: {METRICS[metric].label}", "reason": reason}
+    for key in ("outputs", "quality"):
+        for label, entry in record.prepared.get(key, {}).items():
+            if "reason" in entry:
+                metric = "output_difference" if key == "outputs" else key
+                yield {"what": f"{part.name}: {METRICS[metric].label} of {label}", "reason": entry["reason"]}
+    if part.measure.device == "cpu":
+        yield {"what": f"{part.name}: accelerators", "reason": "the plan measures on the CPU only"}
+
+
+def timed_metrics(answers: Sequence[Judged]) -> list[Judged]:
+    """The answers that come from timed calls."""
+    return [answer for answer in answers if answer.question.metric in TIMED]

@@ -1,0 +1,107 @@
+"""Jobs that measure arms in a fresh process: load every arm from disk, wait for the word, then time or weigh."""
+
+import gc
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gatewise import measure
+from gatewise.core import GatewiseError
+from gatewise.runtimes import RUNTIMES
+
+from ._plan import from_json
+from ._prepare import subject_workload
+
+Run = Callable[[], dict[str, Any]]
+
+
+def synchroniser(device: str) -> Callable[[], object] | None:
+    """What waits for a device to finish; None where calls are synchronous. Raises `GatewiseError` for an absent device."""
+    if device == "cpu":
+        return None
+    if device.partition(":")[0] == "cuda" and torch.cuda.is_available():
+        return torch.cuda.synchronize
+    raise GatewiseError(f"the device {device!r} is not there; valid: cpu{', cuda' if torch.cuda.is_available() else ''}")
+
+
+def moved(inputs: Any, device: str) -> Any:
+    """Inputs on a device."""
+    if device == "cpu":
+        return inputs
+    if isinstance(inputs, dict):
+        return {key: tensor.to(device) for key, tensor in inputs.items()}
+    return tuple(tensor.to(device) for tensor in inputs) if isinstance(inputs, tuple) else inputs.to(device)
+
+
+def latency(job: dict[str, Any]) -> Run:
+    """Load the arms of some cells in random order, each from its folder; the returned call times them all.
+
+    `job`: plan, part (index), arms (label, folder, runtime, slowdown), cells (id, batch, tokens, seconds), threads,
+    device, seed.
+    """
+    torch.set_num_threads(job["threads"])
+    part = from_json(job["plan"]).parts[job["part"]]
+    made = subject_workload(part)
+    rng = random.Random(job["seed"])
+    synchronise = synchroniser(job["device"])
+    prepared: dict[str, Any] = {}
+    for arm in rng.sample(job["arms"], len(job["arms"])):
+        model = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"])
+        prepared[arm["label"]] = RUNTIMES[arm["runtime"]](model)
+    gc.collect()
+    gc.freeze()
+
+    def run() -> dict[str, Any]:
+        records: dict[str, Any] = {}
+        for cell in rng.sample(job["cells"], len(job["cells"])):
+            inputs = moved(made.inputs(cell["batch"], cell["tokens"], rng.randrange(2**31)), job["device"])
+            calls: dict[str, Callable[[], object]] = {}
+            for arm in job["arms"]:
+                call = _call(made.run, prepared[arm["label"]].model, inputs)
+                calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if arm["slowdown"] else call
+            effort = measure.Effort(seconds=cell["seconds"])
+            with torch.inference_mode():
+                times = measure.interleave(calls, effort=effort, seed=rng.randrange(2**31), synchronise=synchronise)
+            records[cell["id"]] = {
+                "values": times.values_s,
+                "pairs": times.pairs,
+                "overhead_s": times.overhead_s,
+                "implementations": {label: prepared[label].implementation for label in calls},
+                "seed": job["seed"],
+                "load": os.getloadavg()[0],
+            }
+        return records
+
+    return run
+
+
+def _call(run: Callable[[Any, Any], object], model: Any, inputs: Any) -> Callable[[], object]:
+    return lambda: run(model, inputs)
+
+
+def memory(job: dict[str, Any]) -> Run:
+    """Load one arm in this process alone; the returned call gives its peak memory, by condition from small to large."""
+    torch.set_num_threads(job["threads"])
+    part = from_json(job["plan"]).parts[job["part"]]
+    made = subject_workload(part)
+    cells = sorted(job["cells"], key=lambda cell: cell["batch"] * cell["tokens"])
+    inputs = {cell["id"]: made.inputs(cell["batch"], cell["tokens"], job["seed"]) for cell in cells}
+    arm = job["arms"][0]
+
+    def run() -> dict[str, Any]:
+        gc.collect()
+        before = measure.resident_bytes()
+        prepared = RUNTIMES[arm["runtime"]](made.load(Path(job["folder"]) / arm["folder"]).eval())
+        records: dict[str, Any] = {}
+        for cell in cells:
+            call = _call(made.run, prepared.model, inputs[cell["id"]])
+            with torch.inference_mode():
+                value, how = measure.peak_over(before, call)
+            records[cell["id"]] = {"value": value, "implementation": f"{prepared.implementation}; {how}"}
+        return records
+
+    return run

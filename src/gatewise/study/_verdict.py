@@ -1,0 +1,189 @@
+"""From judged comparisons to plain words: does each arm pay, why, and what would settle the rest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gatewise.core import METRICS, Verdict
+
+from ._evidence import Judged
+from ._plan import TIMED
+from ._questions import Record
+from ._words import at, change, listed
+
+OVERHEAD_LIMIT = 0.01
+HOPELESS = 400
+"""Times more evidence than there is; beyond it the honest advice is another margin, not patience."""
+
+
+def overall(answers: Sequence[Judged]) -> Verdict:
+    """One word for an arm: worse if it is worse in anything, better if it is better in something and open in nothing."""
+    found = {answer.comparison.verdict for answer in answers}
+    for word in ("worse", "inconclusive", "better"):
+        if word in found:
+            return word
+    return "equivalent"
+
+
+def _clauses(answers: Sequence[Judged]) -> list[str]:
+    """What was found on each metric, one clause each; conditions with the same verdict share one."""
+    clauses: list[str] = []
+    for metric in dict.fromkeys(answer.question.metric for answer in answers):
+        mine = [answer for answer in answers if answer.question.metric == metric]
+        label = METRICS[metric].label
+        for verdict in dict.fromkeys(answer.comparison.verdict for answer in mine):
+            same = [answer for answer in mine if answer.comparison.verdict == verdict]
+            where = listed([place for answer in same if (place := at(answer.question.conditions))])
+            if verdict == "inconclusive":
+                known = [answer for answer in same if answer.comparison.interval]
+                seen = f" ({change(metric, known[0].comparison)} so far)" if known else ""
+                clauses.append(f"{label} {where} is not decided{seen}".replace("  ", " "))
+            elif verdict == "equivalent":
+                clauses.append(f"{label} {where} stays inside the margin".replace("  ", " "))
+            else:
+                details = [f"{change(metric, a.comparison)} {at(a.question.conditions)}".strip() for a in same]
+                clauses.append(f"{listed(details)}")
+    return clauses
+
+
+def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, Any]:
+    word = overall(answers)
+    outputs = record.prepared.get("outputs", {}).get(arm, {})
+    clauses = _clauses(answers)
+    if "values" in outputs and not any(outputs["values"]):
+        clauses.append("outputs identical bit by bit")
+    start = {
+        "better": f"{arm} pays",
+        "worse": f"{arm} does not pay",
+        "equivalent": f"{arm} makes no practical difference",
+        "inconclusive": f"whether {arm} pays is not decided",
+    }[word]
+    notes = listed(list(dict.fromkeys(note for answer in answers for note in answer.question.notes)))
+    text = f"{start}: {'; '.join(clauses)}{f' ({notes})' if notes else ''}."
+    return {"part": record.part.name, "arm": arm, "verdict": word, "text": text}
+
+
+def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
+    part = record.part
+    subject = part.subject.workload or part.subject.model
+    doing = f"For {part.name} of {subject}" if part.name != "main" else f"On {subject}"
+    if not answers:
+        return f"{doing}, nothing was measured."
+    named = {word: [a["arm"] for a in answers if a["verdict"] == word] for word in ("better", "worse", "equivalent")}
+    opened = [a["arm"] for a in answers if a["verdict"] == "inconclusive"]
+    if named["better"]:
+        text = f"{listed(named['better'])} {'pays' if len(named['better']) == 1 else 'pay'} against {part.baseline}"
+    elif opened and len(opened) == len(answers):
+        return f"{doing}, nothing is decided yet: the evidence is too thin or too noisy."
+    elif opened:
+        text = f"nothing has been shown to pay against {part.baseline} yet"
+    else:
+        text = f"keep {part.baseline}: nothing else pays"
+    tail: list[str] = []
+    if named["better"] and named["worse"]:
+        tail.append(f"{listed(named['worse'])} {'does' if len(named['worse']) == 1 else 'do'} not")
+    if named["equivalent"]:
+        tail.append(f"{listed(named['equivalent'])} {'makes' if len(named['equivalent']) == 1 else 'make'} no difference")
+    if opened:
+        tail.append(f"{listed(opened)} {'is' if len(opened) == 1 else 'are'} not decided")
+    return f"{doing}, {text}{'; ' if tail else ''}{'; '.join(tail)}."
+
+
+def _recommendation(record: Record, answers: Sequence[dict[str, Any]], judged: Sequence[Judged]) -> str:
+    part = record.part
+    better = [answer["arm"] for answer in answers if answer["verdict"] == "better"]
+    if not better:
+        return f"{part.name}: stay with {part.baseline}."
+    gains = {
+        arm: min(
+            a.comparison.estimate if a.comparison.direction == "lower" else 1 / a.comparison.estimate
+            for a in judged
+            if a.question.arm == arm and a.comparison.verdict == "better" and a.comparison.estimate
+        )
+        for arm in better
+    }
+    best = min(gains, key=lambda arm: gains[arm])
+    return f"{part.name}: change to {best}, on this machine and this model."
+
+
+def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
+    """For each metric that is still open, what would settle it."""
+    steps: list[str] = []
+    for metric in dict.fromkeys(answer.question.metric for answer in answers):
+        still_open = [a for a in answers if a.question.metric == metric and a.comparison.verdict == "inconclusive"]
+        factors = [factor for answer in still_open if (factor := _more(answer)) is not None]
+        unit = {"process": "processes", "seed": "seeds", "item": "items"}[METRICS[metric].evidence]
+        label = METRICS[metric].label
+        names = listed(list(dict.fromkeys(answer.question.arm for answer in still_open)))
+        if not still_open:
+            continue
+        if not factors:
+            reason = still_open[0].comparison.reason
+            steps.append(f"{record.part.name}: {label} of {names}: {reason}.")
+        elif min(factors) > HOPELESS:
+            steps.append(
+                f"{record.part.name}: {label} of {names} lies at the margin itself; no patience settles that, another margin may."
+            )
+        else:
+            needed = [f for f in factors if f <= HOPELESS]
+            have = max(answer.comparison.n for answer in still_open)
+            amount = round(have * max(needed))
+            steps.append(f"{record.part.name}: about {amount} {unit} (now {have}) would settle the {label} of {names}.")
+    return steps
+
+
+def _more(answer: Judged) -> float | None:
+    """How many times as much evidence would bring the interval clear of the nearest limit, were the estimate true."""
+    found = answer.comparison
+    if found.interval is None or found.estimate is None:
+        return None
+    distance = min(abs(found.estimate - limit) for limit in found.limits)
+    half = (found.interval[1] - found.interval[0]) / 2
+    return max(1.2, (half / distance) ** 2) if distance > 0 else float("inf")
+
+
+def verdict(
+    records: Sequence[Record],
+    judged: Sequence[Sequence[Judged]],
+    *,
+    shares: Sequence[float],
+    dropped: Sequence[dict[str, Any]],
+    interrupted: bool,
+) -> dict[str, Any]:
+    """Headline, recommendation, reasons, warnings and next steps of a whole study."""
+    headlines: list[str] = []
+    recommendations: list[str] = []
+    answers: list[dict[str, Any]] = []
+    warnings: list[str] = ["The study was interrupted; --resume goes on where it stopped."] if interrupted else []
+    steps: list[str] = []
+    for record, found in zip(records, judged, strict=True):
+        arms = dict.fromkeys(a.question.arm for a in found if not a.question.twin)
+        mine = [_answer(record, arm, [a for a in found if a.question.arm == arm]) for arm in arms]
+        answers += mine
+        headlines.append(_part_headline(record, mine))
+        recommendations.append(_recommendation(record, mine, found))
+        warnings += _warnings(record, found)
+        steps += next_steps(record, [a for a in found if not a.question.twin])
+    if shares and max(shares) > OVERHEAD_LIMIT:
+        warnings.append(f"The timing loop itself costs {max(shares):.1%} of the shortest call: times are that much too long.")
+    return {
+        "headline": " ".join(headlines),
+        "recommendation": " ".join(recommendations),
+        "reasons": [answer["text"] for answer in answers],
+        "warnings": warnings,
+        "next": steps or ["Everything the plan asked is settled."],
+        "answers": answers,
+    }
+
+
+def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:
+    warnings: list[str] = []
+    for answer in found:
+        if answer.question.twin and answer.comparison.verdict != "equivalent" and answer.question.metric in TIMED:
+            warnings.append(
+                f"{record.part.name}: two identical copies of {answer.question.baseline} did not come out equivalent "
+                f"{at(answer.question.conditions)}; nothing measured there is judged."
+            )
+    for note in dict.fromkeys(note for answer in found for note in answer.question.notes):
+        arms = listed(list(dict.fromkeys(a.question.arm for a in found if note in a.question.notes)))
+        warnings.append(f"{record.part.name}: {arms}: {note}.")
+    return warnings

@@ -1,0 +1,49 @@
+"""Numbers and conditions in plain words, for headlines and answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatewise.core import Comparison
+
+FASTER = {"latency": ("faster", "slower"), "step_time": ("faster", "slower"), "time_to_target": ("sooner", "later")}
+OTHER = {
+    "throughput": ("more throughput", "less throughput"),
+    "peak_memory": ("less memory", "more memory"),
+    "heldout_loss": ("lower loss", "higher loss"),
+    "steps_to_target": ("fewer steps", "more steps"),
+}
+
+
+def percent(fraction: float) -> str:
+    """0.0312 as `3.1 %`; small ones with two digits."""
+    size = abs(fraction) * 100
+    return f"{size:.2f} %" if size < 0.95 else f"{size:.1f} %" if size < 99.5 else f"{size:.0f} %"
+
+
+def change(metric: str, comparison: Comparison) -> str:
+    """The estimate in words: `3.1 % slower`, `cosine .9977 to the baseline`."""
+    estimate = comparison.estimate
+    if estimate is None:
+        return "not measured"
+    if metric == "output_difference":
+        return f"mean cosine {1 - estimate:.4f} to the baseline's outputs"
+    if metric == "quality":
+        return f"{estimate * 100:+.1f} points of accuracy".replace("-", "−")
+    if comparison.kind == "difference":
+        return f"{estimate:+.4g}".replace("-", "−")
+    down, up = FASTER.get(metric) or OTHER.get(metric, ("lower", "higher"))
+    if metric == "throughput":
+        down, up = up, down
+    if estimate >= 2 and metric in FASTER:
+        return f"{estimate:.2f} times as long"
+    return f"{percent(estimate - 1)} {up if estimate > 1 else down}"
+
+
+def at(conditions: Mapping[str, Any]) -> str:
+    """`at batch 32`, empty where there is no batch."""
+    return f"at batch {conditions['batch']}" if "batch" in conditions else ""
+
+
+def listed(items: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

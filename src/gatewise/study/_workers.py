@@ -1,0 +1,163 @@
+"""Worker processes as the conductor sees them."""
+
+import json
+import os
+import queue as queues
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any
+
+from gatewise.core import GatewiseError
+
+
+class WorkerFailed(Exception):
+    """A worker ended without an answer: a crash, not a result. Carries the last lines it printed."""
+
+
+class Worker:
+    """One fresh process. `load` sends a job, `ready` waits until it has loaded, `run` gives the word and the answer."""
+
+    def __init__(self, *, threads: int = 1) -> None:
+        environment = dict(
+            os.environ,
+            HF_HUB_OFFLINE="1",
+            TOKENIZERS_PARALLELISM="false",
+            OMP_NUM_THREADS=str(threads),
+            MKL_NUM_THREADS=str(threads),
+            PYTHONWARNINGS="ignore",
+        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gatewise.study._worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
+
+    def load(self, job: dict[str, Any]) -> None:
+        """Send a job; returns at once."""
+        self._send(json.dumps(job))
+
+    def ready(self) -> None:
+        """Wait until the job has loaded. Raises `GatewiseError` for bad input, `WorkerFailed` for a crash."""
+        self._receive()
+
+    def run(self) -> dict[str, Any]:
+        """Give the word and wait for the answer."""
+        self._send("go")
+        return self._receive()["result"]
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerFailed(self._last_words()) from None
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerFailed(self._last_words())
+        content = json.loads(line)
+        if "error" in content:
+            raise GatewiseError(content["error"])
+        return content
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        self._errors.seek(0)
+        text = self._errors.read().decode(errors="replace").strip()
+        ended = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+        return f"{ended}: {text.splitlines()[-1]}" if text else ended
+
+    def close(self) -> None:
+        """End the process and wait for it."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass  # what was still to be sent has nobody left to read it
+        self._errors.close()
+
+
+@contextmanager
+def workers(count: int, *, threads: int = 1) -> Iterator[list[Worker]]:
+    """Some fresh processes, ended on the way out whatever happens."""
+    started: list[Worker] = []
+    try:
+        for _ in range(count):
+            started.append(Worker(threads=threads))
+        yield started
+    finally:
+        for worker in started:
+            worker.close()
+
+
+def one_job(job: dict[str, Any], *, threads: int = 1) -> dict[str, Any]:
+    """A job in a process of its own."""
+    with workers(1, threads=threads) as (worker,):
+        worker.load(job)
+        worker.ready()
+        return worker.run()
+
+
+def in_turn(jobs: Sequence[dict[str, Any]], *, threads: int = 1) -> Iterator[dict[str, Any]]:
+    """Jobs in a fresh process each: they load side by side, then measure one after the other while the rest sleep."""
+    with workers(len(jobs), threads=threads) as started:
+        for worker, job in zip(started, jobs, strict=True):
+            worker.load(job)
+        for worker in started:
+            worker.ready()
+        for worker in started:
+            yield worker.run()
+            worker.close()
+
+
+def side_by_side(jobs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Jobs in a fresh process each, all at once: for what no neighbour disturbs, such as memory."""
+    with workers(len(jobs)) as started:
+        for worker, job in zip(started, jobs, strict=True):
+            worker.load(job)
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            yield from pool.map(_finish, started)
+
+
+def _finish(worker: Worker) -> dict[str, Any]:
+    worker.ready()
+    return worker.run()
+
+
+def queue(jobs: Sequence[dict[str, Any]], count: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Many untimed jobs over a few processes, in order of their ends. What is left is dropped when the caller stops."""
+    free: queues.SimpleQueue[Worker] = queues.SimpleQueue()
+
+    def work(job: dict[str, Any]) -> dict[str, Any]:
+        worker = free.get()
+        try:
+            worker.load(job)
+            return _finish(worker)
+        finally:
+            free.put(worker)
+
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            with workers(min(count, len(jobs))) as started:  # ended before the pool, so that no thread waits for one
+                for worker in started:
+                    free.put(worker)
+                running = {pool.submit(work, job): job for job in jobs}
+                for future in as_completed(running):
+                    yield running[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,107 @@
+"""The parts of a site: slots that hold a module or a function, and the block they form."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeGuard
+
+from torch import Tensor, nn
+
+from ._recognise import Recogniser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One named place in a module: `owner.name` holds a module or a function."""
+
+    owner: nn.Module
+    name: str
+
+    @property
+    def value(self) -> object:
+        return getattr(self.owner, self.name)
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return id(self.owner), self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One site as an adapter sees it.
+
+    Attributes:
+        act: the slot of the activation.
+        up: the slot of the Linear that feeds the activation; None for a bare activation.
+        down: the slot of the Linear that reads it; None for a bare activation.
+    """
+
+    act: Slot
+    up: Slot | None = None
+    down: Slot | None = None
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(slot for slot in (self.up, self.act, self.down) if slot is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A plain attribute that must follow a swap, such as a switch of a fused fast path."""
+
+    slot: Slot
+    value: int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What happens to a block: the function before (None where it has no name), the name after, the new width."""
+
+    before: str | None
+    to: str
+    hidden: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A tiny model of a family with an input for it and the paths of its sites; the contract tests run on it."""
+
+    model: nn.Module
+    inputs: tuple[Tensor, ...]
+    paths: tuple[str, ...]
+
+
+class Adapter(Protocol):
+    """Finds the sites of one family of modules by their structure. One file and one line in the table."""
+
+    @property
+    def looked_for(self) -> str:
+        """What it looks for, for the error when nothing was found."""
+        ...
+
+    def match(self, module: nn.Module, recognise: Recogniser) -> list[Block]:
+        """The blocks that this one module forms (not those inside its children)."""
+        ...
+
+    def flags(self, root: nn.Module, block: Block, change: Change) -> list[Flag]:
+        """The attributes that must follow the change."""
+        ...
+
+    def example(self) -> Example:
+        """A tiny model in which exactly the listed sites are of this family."""
+        ...
+
+
+class NoFlags:
+    """The base of adapters whose family has no switch that must follow a swap."""
+
+    def flags(self, root: nn.Module, block: Block, change: Change) -> list[Flag]:
+        return []
+
+
+def fits(up: object, down: object) -> bool:
+    """Whether two modules are Linear layers whose widths meet."""
+    return is_linear(up) and is_linear(down) and up.out_features == down.in_features
+
+
+def is_linear(module: object) -> TypeGuard[nn.Linear]:
+    """Whether a module is a Linear layer or a subclass of it."""
+    return isinstance(module, nn.Linear)

@@ -1,0 +1,85 @@
+"""What a swap did: the record that everything later reads before it shows a number."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from torch import nn
+
+from gatewise.core import unknown_name
+
+WeightsState = Literal["original", "converted", "grafted", "trained", "untrained"]
+_HISTORY = "gatewise_surgery"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteChange:
+    """What happened at one site. Widths and parameters are those of its FFN; None and 0 for a bare activation.
+
+    `note` says what a reader of timings must know, such as a fused fast path that no longer applies.
+    """
+
+    path: str
+    before: str
+    after: str
+    parameters_before: int
+    parameters_after: int
+    hidden_before: int | None
+    hidden_after: int | None
+    weights_state: WeightsState
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurgeryReport:
+    """What a swap did to a whole model. Parameters count each shared tensor once.
+
+    `left` holds (path, reason) of every site that was found and not touched. `weights_state` is the state of the new
+    model: `original` (nothing changed), `grafted` (weights kept, function changed) or `untrained` (some weights are
+    new and random), or what the model was before where that is the weaker claim.
+    """
+
+    to: str
+    sites: tuple[SiteChange, ...]
+    left: tuple[tuple[str, str], ...]
+    weights_state: WeightsState
+    parameters_before: int
+    parameters_after: int
+    matching: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: dicts, lists, strings, numbers and None."""
+        data = asdict(self)
+        data["sites"] = [{**site, "aliases": list(site["aliases"])} for site in data["sites"]]
+        data["left"] = [list(entry) for entry in self.left]
+        return data
+
+
+def history(model: nn.Module) -> dict[str, Any]:
+    """The surgery record that a model carries: `weights_state`, `edits` and `surgeries`, all plain data."""
+    record: dict[str, Any] | None = getattr(model, _HISTORY, None)
+    return record if record is not None else {"weights_state": "original", "edits": [], "surgeries": []}
+
+
+def set_history(model: nn.Module, record: dict[str, Any]) -> None:
+    """Put the surgery record on a model."""
+    setattr(model, _HISTORY, record)
+
+
+def weights_state(model: nn.Module) -> WeightsState:
+    """What may be said of a model's weights; `original` for one that no surgery has touched."""
+    return history(model)["weights_state"]
+
+
+def mark_weights(model: nn.Module, state: WeightsState) -> None:
+    """Record a new weights state, such as `trained` after a training run. Raises `GatewiseError` for an unknown one."""
+    if state not in get_args(WeightsState):
+        raise unknown_name("weights state", state, get_args(WeightsState))
+    set_history(model, {**history(model), "weights_state": state})
+
+
+def combined(previous: WeightsState, change: WeightsState) -> WeightsState:
+    """The state after a change: new random weights outweigh a changed function, which outweighs no change."""
+    if change == "original" or previous == "untrained":
+        return previous
+    return change

@@ -1,0 +1,110 @@
+"""A module that holds two Linear layers and one activation as direct children: Mlp classes, DistilBERT, ALBERT, ...
+
+Two shapes are taken. A block whose forward takes one tensor is run once on a copy with recorders in it, and is taken
+when the activation really reads the first Linear and feeds the second. A whole layer, whose forward cannot be run so,
+is taken when the widths leave no other reading: d -> h and h -> d with h unlike d.
+"""
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from gatewise.surgery._blocks import Block, Example, NoFlags, Slot, fits, is_linear
+from gatewise.surgery._recognise import Recogniser, is_passthrough
+from gatewise.surgery._tree import children
+
+from .bert import function_slots
+
+
+class TwoLinears(NoFlags):
+    looked_for = "classes with Linear, activation, Linear as children (Mlp and kin)"
+
+    def match(self, module: nn.Module, recognise: Recogniser) -> list[Block]:
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            return []
+        linears = [Slot(owner=module, name=name) for name, child in children(module).items() if is_linear(child)]
+        if len(linears) != 2 or not fits(linears[0].value, linears[1].value):
+            return []
+        acts = [
+            Slot(owner=module, name=name)
+            for name, child in children(module).items()
+            if not is_linear(child) and recognise(child) is not None
+        ]
+        if not acts:
+            acts = function_slots(module, recognise)
+        if len(acts) != 1:
+            return []
+        block = Block(up=linears[0], act=acts[0], down=linears[1])
+        flows = _flows(module, block)
+        return [block] if flows or (flows is None and _only_reading(block)) else []
+
+    def example(self) -> Example:
+        layer = nn.TransformerDecoderLayer(8, 2, dim_feedforward=16, activation=torch.nn.functional.gelu)
+        return Example(
+            model=nn.TransformerDecoder(layer, 2),
+            inputs=(torch.randn(5, 2, 8), torch.randn(4, 2, 8)),
+            paths=("layers.0.activation", "layers.1.activation"),
+        )
+
+
+class _Recorder(nn.Module):
+    """Passes a call on and keeps what went in and what came out."""
+
+    def __init__(self, inner: object) -> None:
+        super().__init__()
+        self.inner = inner
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x)  # pyright: ignore[reportCallIssue]
+        self.seen.append((x, y))
+        return cast("torch.Tensor", y)
+
+    def __getattr__(self, name: str) -> Any:
+        # Blocks may read `fc1.weight.dtype` or `fc1.in_features` on their way.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+
+def _flows(module: nn.Module, block: Block) -> bool | None:
+    """Whether a run shows up -> act -> down, or None where the module cannot be run on one tensor."""
+    up, act, down = (_Recorder(slot.value) for slot in block.slots)
+    shadow = copy.copy(module)
+    parts: dict[str, nn.Module | None] = {
+        name: nn.Identity() if is_passthrough(child) else child for name, child in children(module).items()
+    }
+    values = dict(vars(module))
+    for slot, recorder in zip(block.slots, (up, act, down), strict=True):
+        values.pop(slot.name, None)
+        parts[slot.name] = recorder
+    shadow.__dict__ = {**values, "_modules": parts, "training": False}
+    weight = cast("nn.Linear", block.up.value if block.up else None).weight
+    for shape in ((1, 3, weight.shape[1]), (3, weight.shape[1])):
+        x = torch.linspace(-2.0, 2.0, 3 * shape[-1]).reshape(shape).to(weight.device, weight.dtype)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                shadow(x)
+        except Exception:  # noqa: BLE001  foreign code that needs more than one tensor; asked in another shape
+            continue
+        return _linked(up, act) and _linked(act, down)
+    return None
+
+
+def _linked(first: _Recorder, second: _Recorder) -> bool:
+    """Whether what came out of the first, last time, is what went into the second."""
+    if len(first.seen) != 1 or len(second.seen) != 1:
+        return False
+    out, into = first.seen[0][1], second.seen[0][0]
+    return out is into or (out.shape == into.shape and not out.is_meta and torch.equal(out, into))
+
+
+def _only_reading(block: Block) -> bool:
+    up, down = (cast("nn.Linear", slot.value if slot else None) for slot in (block.up, block.down))
+    return up.in_features == down.out_features and up.in_features != up.out_features
+
+
+ADAPTER = TwoLinears()

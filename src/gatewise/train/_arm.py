@@ -1,0 +1,163 @@
+"""Training one arm from one seed, and single steps of it for timing."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils import deterministic
+
+from ._plan import TrainPlan
+from ._result import TrainResult
+
+Batch = tuple[Tensor, Tensor]
+Progress = Callable[[int, float], None]
+
+
+class TrainWorkload(Protocol):
+    """What training asks of a workload; `workloads` has the built-in one."""
+
+    def fresh(self, arm: str, *, seed: int, matching: str = "params") -> nn.Module:
+        """An untrained model; parameters that arms share start the same for the same seed."""
+        ...
+
+    def train_batch(self, step: int, seed: int, batch: int | None = None) -> Batch:
+        """The batch of a step: a function of step, seed and size alone."""
+        ...
+
+    def heldout_batches(self) -> Sequence[Batch]:
+        """Fixed batches that are never trained on."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The mean loss of a batch, in the unit that is reported."""
+        ...
+
+
+class _Trainer:
+    """A model, its optimiser and the number of steps done."""
+
+    def __init__(self, workload: TrainWorkload, model: nn.Module, *, seed: int, plan: TrainPlan) -> None:
+        self.workload, self.model, self.seed, self.plan = workload, model.train(), seed, plan
+        self.done = 0
+        self.order = hashlib.sha256()
+        self._parameters = list(model.parameters())
+        matrices = [parameter for parameter in self._parameters if parameter.dim() > 1]
+        rest = [parameter for parameter in self._parameters if parameter.dim() <= 1]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+            lr=plan.learning_rate,
+            betas=(plan.beta1, plan.beta2),
+            fused=True,
+        )
+
+    def step(self) -> float:
+        """One whole optimiser step: draw the batch, forward, backward, clip, update. Returns the training loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.plan.rate(self.done % self.plan.steps)
+        x, y = self.workload.train_batch(self.done, self.seed, self.plan.batch)
+        self.order.update(x.numpy().tobytes())
+        loss = self.workload.loss(self.model, (x, y))
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self.plan.grad_clip:
+            nn.utils.clip_grad_norm_(self._parameters, self.plan.grad_clip)
+        self._optimizer.step()
+        self.done += 1
+        return loss.item()
+
+    def heldout(self, batches: Sequence[Batch]) -> float:
+        """The mean loss over batches, weighted by their tokens."""
+        self.model.eval()
+        with torch.inference_mode():
+            total = sum(self.workload.loss(self.model, batch).item() * batch[1].numel() for batch in batches)
+        self.model.train()
+        return total / sum(batch[1].numel() for batch in batches)
+
+
+def train_arm(
+    workload: TrainWorkload,
+    arm: str,
+    *,
+    seed: int,
+    plan: TrainPlan,
+    matching: str = "params",
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train one arm from scratch. Two runs on one machine give the same curve, bit by bit.
+
+    `progress(steps done, held-out loss)` is called at each point of the curve. A loss that is not finite ends the run:
+    the result then has a `failure` with the step, the curve so far, and no final loss. Torch's thread count and its
+    determinism switches are set for the run and put back.
+
+    Raises `GatewiseError` for an arm that cannot be built.
+    """
+    started = time.perf_counter()
+    with _reproducible(plan.threads):
+        trainer = _Trainer(workload, workload.fresh(arm, seed=seed, matching=matching), seed=seed, plan=plan)
+        curve: list[tuple[int, float]] = []
+        failure = None
+        heldout = workload.heldout_batches()[: plan.eval_batches]
+        while trainer.done < plan.steps and failure is None:
+            loss = trainer.step()
+            if not math.isfinite(loss):
+                failure = f"NaN/inf loss at step {trainer.done}"
+            elif trainer.done % plan.eval_every == 0 or trainer.done == plan.steps:
+                value = trainer.heldout(heldout)
+                if math.isfinite(value):
+                    curve.append((trainer.done, value))
+                    if progress is not None:
+                        progress(trainer.done, value)
+                else:
+                    failure = f"NaN/inf held-out loss at step {trainer.done}"
+    return TrainResult(
+        arm=arm,
+        seed=seed,
+        matching=matching,
+        curve=tuple(curve),
+        final_loss=None if failure else curve[-1][1],
+        failure=failure,
+        parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
+        steps=trainer.done,
+        data_order_sha256=trainer.order.hexdigest(),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def step_runner(
+    workload: TrainWorkload,
+    arm: str,
+    *,
+    seed: int,
+    plan: TrainPlan,
+    matching: str = "params",
+    model: nn.Module | None = None,
+) -> Callable[[], float]:
+    """A callable that does exactly one whole optimiser step per call and returns the training loss.
+
+    It is the very step of `train_arm`, drawing the batch included, without evaluation. `model` (of that arm, say loaded
+    from disk) replaces a fresh one. Threads are the caller's: nothing global is changed.
+    """
+    fresh = workload.fresh(arm, seed=seed, matching=matching) if model is None else model
+    return _Trainer(workload, fresh, seed=seed, plan=plan).step
+
+
+@contextmanager
+def _reproducible(threads: int) -> Generator[None]:
+    """A fixed number of threads, and an error from any operation that is not deterministic."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill: bool = deterministic.fill_uninitialized_memory  # pyright: ignore[reportAttributeAccessIssue]
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Filling new memory with NaN is for debugging; every operation here writes what it reads.
+    deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        deterministic.fill_uninitialized_memory = fill  # pyright: ignore[reportAttributeAccessIssue]
+        torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(before[0])

@@ -1,0 +1,124 @@
+"""How every arm is trained: the same steps, data, optimiser and schedule for all of them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from gatewise.core import GatewiseError, unknown_name
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+MIN_STEPS = 200
+"""Fewer steps are refused: the loss is then mostly byte frequencies and pairs, which every arm learns alike."""
+
+_STEPS_MULTIPLE = 20
+_EVALS = 20
+_EVAL_SHARE = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """One training run. Everything here is the same for all arms. Raises `GatewiseError` for a value out of range.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: sequences in a step; None takes the workload's own.
+        learning_rate: AdamW's peak learning rate.
+        warmup: the share of the steps over which the rate rises linearly from 0.
+        schedule: how the rate falls after the warm-up: `cosine` or `linear` to `final_rate`, or `constant`.
+        final_rate: the rate at the last step as a share of the peak.
+        weight_decay: AdamW's, on matrices only.
+        beta1, beta2: AdamW's.
+        grad_clip: the largest global gradient norm; a larger one is scaled down to it. 0 does not clip.
+        eval_every: steps between two points of the curve; the last step always is one.
+        eval_batches: how many of the workload's held-out batches each point of the curve is taken over; None takes
+            all of them. The tokens are the same for every point, arm and seed.
+        threads: torch threads, which also fixes the order of float additions.
+    """
+
+    steps: int = 1000
+    batch: int | None = None
+    learning_rate: float = 1e-2
+    warmup: float = 0.05
+    schedule: Schedule = "cosine"
+    final_rate: float = 0.0
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.99
+    grad_clip: float = 1.0
+    eval_every: int = 50
+    eval_batches: int | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "eval_every", "eval_batches", "threads"):
+            value = getattr(self, name)
+            if value is None and name in ("batch", "eval_batches"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise GatewiseError(f"train.{name} must be a whole number of at least 1, got {value!r}")
+        if self.schedule not in get_args(Schedule):
+            raise unknown_name("schedule", self.schedule, get_args(Schedule))
+        self._check("learning_rate", self.learning_rate > 0, "above 0")
+        for name in ("weight_decay", "grad_clip"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("warmup", "beta1", "beta2"):
+            self._check(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        self._check("final_rate", 0 <= self.final_rate <= 1, "in [0, 1]")
+
+    def _check(self, name: str, valid: bool, words: str) -> None:
+        value = getattr(self, name)
+        if not valid or not math.isfinite(value):
+            raise GatewiseError(f"train.{name} must be a finite number {words}, got {value!r}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of optimiser step `step`, counted from 0."""
+        warm = max(1, round(self.warmup * self.steps)) if self.warmup else 0
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        done = min(1.0, (step - warm) / max(1, self.steps - warm))
+        fall = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[self.schedule]
+        floor = 1.0 if self.schedule == "constant" else self.final_rate
+        return self.learning_rate * (floor + (1 - floor) * fall)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for a record or a worker process."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "TrainPlan":
+        """The plan back from `to_json`, or from a plan file's table. Raises `GatewiseError` for an unknown key."""
+        known = [field.name for field in fields(cls)]
+        for key in data:
+            if key not in known:
+                raise unknown_name("train setting", key, known)
+        return cls(**data)
+
+
+def scaled_plan(
+    seconds_per_run: float, step_seconds: float, plan: TrainPlan | None = None, *, most_steps: int | None = None
+) -> TrainPlan:
+    """`plan` (default: `TrainPlan()`) with as many steps as fit into `seconds_per_run` of one process.
+
+    15 % of the time is set aside for held-out evaluations. The steps are rounded down to a multiple of 20, so that the
+    curve's 20 points lie at equal distances and the 80 % point is one of them. `most_steps` limits them.
+
+    Args:
+        seconds_per_run: wall time for one run (one arm, one seed), in seconds.
+        step_seconds: measured seconds of one step of the slowest arm.
+
+    Raises `GatewiseError` when fewer than `MIN_STEPS` fit, and says what it would take: below that the curves are still
+    about byte frequencies, and a verdict on the arms would be about nothing.
+    """
+    if not (math.isfinite(seconds_per_run) and math.isfinite(step_seconds) and step_seconds > 0):
+        raise GatewiseError(f"a step time must be a positive number of seconds, got {step_seconds!r}")
+    fit = int(seconds_per_run * (1 - _EVAL_SHARE) / step_seconds)
+    steps = min(fit, most_steps or fit) // _STEPS_MULTIPLE * _STEPS_MULTIPLE
+    if steps < MIN_STEPS:
+        need = MIN_STEPS * step_seconds / (1 - _EVAL_SHARE)
+        raise GatewiseError(
+            f"{seconds_per_run:.1f} s a training run allow {max(0, steps)} steps; fewer than {MIN_STEPS} say nothing\n"
+            f"valid: at least {need:.1f} s a run on this machine, or a smaller model"
+        )
+    return replace(plan or TrainPlan(), steps=steps, eval_every=max(1, steps // _EVALS))

@@ -1,0 +1,289 @@
+"""`byte-lm`: a small decoder over bytes, trained from scratch on the source of the Python standard library.
+
+Shapes: B batch, T tokens (one token is one byte), D width, H heads, K width of a head, V the 256 byte values.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from torch import Tensor, nn
+
+from gatewise import activations
+from gatewise.core import GatewiseError, unknown_name
+
+from . import _stdlib_source as stdlib_source
+from ._workload import Workload
+
+VOCABULARY = 256
+_ROTARY_BASE = 10_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteLMConfig:
+    """The shape of a `ByteLM`. Raises `GatewiseError` for sizes that do not fit together.
+
+    Attributes:
+        dim: width D of the residual stream; a multiple of 2 x `heads` (rotary positions turn pairs).
+        layers, heads: number of blocks, and of attention heads in each.
+        context: the most tokens one call takes.
+        activation: name of a scalar function or of a gate.
+        hidden: hidden width of the *scalar* block (None: 4 x dim); a gate's own width follows from it by `matching`.
+        matching, multiple_of: as in `activations.matched_hidden`.
+        recent: how many earlier bytes are summed into a position's vector, each through a table of its own. With 0 the
+            model spends a short training on learning to look one byte back, and its FFNs have nothing to work on.
+    """
+
+    dim: int = 48
+    layers: int = 2
+    heads: int = 2
+    context: int = 128
+    activation: str = "gelu"
+    hidden: int | None = None
+    matching: str = "params"
+    multiple_of: int = 1
+    recent: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "context", "multiple_of"):
+            _whole(name, getattr(self, name), least=1)
+        _whole("recent", self.recent, least=0)
+        if self.hidden is not None:
+            _whole("hidden", self.hidden, least=1)
+        if self.dim % (2 * self.heads):
+            raise GatewiseError(f"dim must be a multiple of 2 x heads = {2 * self.heads}, got {self.dim}")
+        activations.get(self.activation)
+
+    @property
+    def ffn_hidden(self) -> int:
+        """The hidden width of this arm's FFN."""
+        scalar = 4 * self.dim if self.hidden is None else self.hidden
+        if activations.get(self.activation).kind == "scalar":
+            return scalar
+        return activations.matched_hidden(self.dim, scalar, self.matching, self.multiple_of)
+
+
+def _whole(name: str, value: object, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise GatewiseError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + FFN(norm(x)); causal attention with rotary positions, no biases."""
+
+    def __init__(self, config: ByteLMConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(dim, bias=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.ffn_norm = nn.LayerNorm(dim, bias=False)
+        self.ffn = activations.FeedForward(dim, config.ffn_hidden, config.activation, config.matching)
+
+    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+        batch, tokens, dim = x_BTD.shape
+        heads = self.qkv(self.attention_norm(x_BTD)).view(batch, tokens, 3, self.heads, dim // self.heads)
+        q_BHTK, k_BHTK, v_BHTK = heads.permute(2, 0, 3, 1, 4)
+        q_BHTK, k_BHTK = _rotate(q_BHTK, cos_TK, sin_TK), _rotate(k_BHTK, cos_TK, sin_TK)
+        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
+        x_BTD = x_BTD + self.out(y_BHTK.transpose(1, 2).reshape(batch, tokens, dim))
+        return x_BTD + self.ffn(self.ffn_norm(x_BTD))
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    one, two = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-two, one), dim=-1) * sin
+
+
+class ByteLM(nn.Module):
+    """A causal language model over bytes: input_ids int64 [B, T] to logits float32 [B, T, 256].
+
+    Pre-norm decoder; the output layer is the byte table itself (tied). `surgery.save` and `load` know it by
+    `gatewise_builder`. The weights come from `seed`, parameter by parameter: see `initialise`.
+    """
+
+    def __init__(self, config: ByteLMConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config = config or ByteLMConfig()
+        self.gatewise_builder = {"name": "byte-lm", "config": asdict(config)}
+        self.bytes = nn.Embedding(VOCABULARY, config.dim)
+        self.recent = nn.ModuleList(nn.Embedding(VOCABULARY, config.dim) for _ in range(config.recent))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.dim, bias=False)
+        half = config.dim // config.heads // 2
+        angle = torch.outer(torch.arange(config.context), _ROTARY_BASE ** (-torch.arange(half) / half)).repeat(1, 2)
+        self.register_buffer("cos_TK", angle.cos(), persistent=False)
+        self.register_buffer("sin_TK", angle.sin(), persistent=False)
+        initialise(self, seed)
+
+    @property
+    def num_parameters(self) -> int:
+        """Exact count; the tied table counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        tokens = input_ids.shape[-1]
+        if input_ids.dim() != 2 or tokens > self.config.context:
+            raise GatewiseError(f"byte-lm takes [B, T <= {self.config.context}] ids, got {list(input_ids.shape)}")
+        x_BTD = self.bytes(input_ids)
+        for back, table in enumerate(self.recent, start=1):
+            # Positions before the start of the window add nothing.
+            x_BTD = x_BTD + F.pad(table(input_ids[:, : max(0, tokens - back)]), (0, 0, min(back, tokens), 0))
+        cos_TK, sin_TK = self.get_buffer("cos_TK")[:tokens], self.get_buffer("sin_TK")[:tokens]
+        for block in self.blocks:
+            x_BTD = block(x_BTD, cos_TK, sin_TK)
+        return F.linear(self.norm(x_BTD), self.bytes.weight)
+
+
+def build(config: dict[str, Any]) -> ByteLM:
+    """The builder of recipes: a model of that shape. Raises `GatewiseError` for an unknown key."""
+    known = [field.name for field in fields(ByteLMConfig)]
+    for key in config:
+        if key not in known:
+            raise unknown_name("byte-lm setting", key, known)
+    return ByteLM(ByteLMConfig(**config))
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Set every parameter from (seed, its name) alone, so that arms share what they have in common, bit by bit.
+
+    Matrices are normal with standard deviation 1/sqrt(fan in); those that write into the residual stream (`out` and
+    `down`) divide by sqrt(2 x layers) as well, as GPT-2 does. Norms start at 1. Every activation gets the same rule.
+    """
+    layers = sum(name.endswith(".out.weight") for name, _ in model.named_parameters())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+                continue
+            digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+            std = parameter.shape[1] ** -0.5
+            if name.endswith((".out.weight", ".down.weight")):
+                std /= math.sqrt(2 * layers)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+
+
+Batch = tuple[Tensor, Tensor]
+"""x_BT and y_BT, int64: the bytes, and the byte that follows each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteLMWorkload(Workload):
+    """`byte-lm` with its data: what the arms share is fixed here, the arm itself is an argument.
+
+    Attributes:
+        dim, layers, heads, context, hidden, multiple_of, recent: as in `ByteLMConfig`.
+        batch: windows in one training step.
+        heldout_windows: how many windows of `context` bytes the held-out loss is taken over.
+        heldout_batch: windows in one held-out batch.
+    """
+
+    dim: int = 48
+    layers: int = 2
+    heads: int = 2
+    context: int = 128
+    hidden: int | None = None
+    multiple_of: int = 1
+    recent: int = 3
+    batch: int = 8
+    heldout_windows: int = 256
+    heldout_batch: int = 32
+
+    name = "byte-lm"
+
+    def config(self, arm: str, matching: str = "params") -> ByteLMConfig:
+        """The model's configuration for one arm."""
+        shared = {field.name: getattr(self, field.name) for field in fields(ByteLMConfig) if hasattr(self, field.name)}
+        return ByteLMConfig(activation=arm, matching=matching, **shared)
+
+    def fresh(self, arm: str, *, seed: int, matching: str = "params") -> ByteLM:
+        """An untrained model of one arm, in train mode."""
+        return ByteLM(self.config(arm, matching), seed=seed)
+
+    # -- data
+
+    def data_facts(self) -> dict[str, Any]:
+        """What the data is: files, bytes, hashes, the split, what this Python lacks."""
+        source = stdlib_source.read()
+        heldout_bytes = self.heldout_windows * self.context
+        facts: dict[str, Any] = {"source": "Python standard library, .py files", "sha256": source.sha256}
+        for side, split in (("train", source.train), ("heldout", source.heldout)):
+            facts[f"{side}_files"] = len(split.files)
+            facts[f"{side}_bytes"] = len(split.text)
+            facts[f"{side}_sha256"] = split.sha256
+            facts[f"{side}_missing"] = list(split.missing)
+        return facts | {
+            "split": "by file",
+            "heldout_names": list(source.heldout.files),
+            "heldout_scored": heldout_bytes,
+        }
+
+    def train_batch(self, step: int, seed: int, batch: int | None = None) -> Batch:
+        """Windows drawn anywhere in the training text. They depend on (seed, step) only: all arms see the same."""
+        text = _bytes("train")
+        generator = np.random.default_rng([seed, step])
+        starts = generator.integers(0, len(text) - self.context, size=batch or self.batch)
+        return _windows(text, starts, self.context)
+
+    def heldout_batches(self) -> tuple[Batch, ...]:
+        """Fixed windows, evenly spread over the held-out files; shuffled once, so any prefix is a fair sample."""
+        return _heldout(self.heldout_windows, self.heldout_batch, self.context)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the next byte, in bits per byte (a scalar with gradient)."""
+        x_BT, y_BT = batch
+        logits_BTV: Tensor = model(x_BT)
+        return F.cross_entropy(logits_BTV.flatten(0, 1), y_BT.flatten()) / math.log(2)
+
+    # -- as every workload
+
+    def facts(self) -> dict[str, Any]:
+        return {"workload": self.name, "data": self.data_facts(), "model": asdict(self.config("gelu"))}
+
+    def original(self) -> nn.Module:
+        """The untrained GELU model of seed 0."""
+        return self.fresh("gelu", seed=0).eval()
+
+    def inputs(self, batch: int, tokens: int, seed: int) -> dict[str, Tensor]:
+        if not 1 <= tokens <= self.context:
+            raise GatewiseError(f"{self.name} takes 1 to {self.context} tokens, not {tokens}")
+        text = _bytes("heldout")
+        starts = np.random.default_rng([seed, batch, tokens]).integers(0, len(text) - tokens, size=batch)
+        return {"input_ids": _windows(text, starts, tokens)[0]}
+
+    def run(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """All logits of an item as one row, shape (batch, tokens x 256)."""
+        return model(**inputs).flatten(1)
+
+    def probe(self) -> Sequence[dict[str, Tensor]]:
+        return [{"input_ids": x_BT} for x_BT, _ in self.heldout_batches()[:4]]
+
+
+@lru_cache(maxsize=2)
+def _bytes(side: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    source = stdlib_source.read()
+    return np.frombuffer((source.train if side == "train" else source.heldout).text, dtype=np.uint8)
+
+
+def _windows(text: np.ndarray[Any, np.dtype[np.uint8]], starts: np.ndarray[Any, Any], tokens: int) -> Batch:
+    """For each start `tokens` bytes, and the same shifted by one. A start is at most len(text) - tokens - 1."""
+    window = torch.from_numpy(text[starts[:, None] + np.arange(tokens + 1)].astype(np.int64))
+    return window[:, :-1].contiguous(), window[:, 1:].contiguous()
+
+
+@lru_cache(maxsize=4)
+def _heldout(windows: int, batch: int, tokens: int) -> tuple[Batch, ...]:
+    text = _bytes("heldout")
+    if windows * tokens >= len(text):
+        raise GatewiseError(f"the held-out text has {len(text)} bytes: too few for {windows} windows of {tokens}")
+    starts = np.linspace(0, len(text) - tokens - 1, windows).astype(np.int64)
+    starts = np.random.default_rng(0).permutation(starts)
+    return tuple(_windows(text, starts[i : i + batch], tokens) for i in range(0, windows, batch))

@@ -1,0 +1,47 @@
+"""The workloads by name, and how a plan's subject becomes one."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from gatewise.core import GatewiseError, Registry
+
+from ._workload import Workload
+
+WORKLOADS: Registry[Callable[[], Workload]] = Registry(
+    "workload",
+    group="workloads",
+    package=__package__ or "",
+    table={
+        "sentence-encoder": "._encoder:SentenceEncoder",
+        "byte-lm": "._byte_lm:ByteLMWorkload",
+    },
+)
+
+
+def workload(*, name: str = "", model: str = "", data: str = "", text: str = "", target: str = "") -> Workload:
+    """The workload of a plan's subject: one of the table, a folder, or `package.module:function`.
+
+    Raises:
+        GatewiseError: unknown names, folders without a model, files of a kind that is not read.
+    """
+    if name:
+        return WORKLOADS[name]()
+    path = Path(model)
+    if path.is_dir():
+        from ._encoder import TextModel  # noqa: PLC0415  (listing workloads imports no tokenizer)
+
+        return TextModel(path, data=data, text=text, target=target)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", model):
+        if data:
+            raise GatewiseError("data in the plan goes with a folder; package.module:function returns its own data")
+        from ._function import FunctionModel  # noqa: PLC0415
+
+        return FunctionModel(model)
+    if path.suffix == ".onnx" and path.exists():
+        raise GatewiseError("ONNX files cannot be evaluated yet; give the PyTorch model they came from")
+    if path.suffix in (".bin", ".pt", ".pth", ".pkl"):
+        raise GatewiseError(f"{model} is a pickle; gatewise never loads pickles. Save it as safetensors with its config")
+    raise GatewiseError(
+        f"no model {model!r}: give a workload ({', '.join(WORKLOADS)}), a model folder, or package.module:function"
+    )

@@ -1,0 +1,89 @@
+"""Plans of training: what is refused, how the rate moves, how steps are fitted into a time."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatewise.core import GatewiseError
+from gatewise.train import MIN_STEPS, TrainPlan, scaled_plan
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"steps": 0}, "train.steps"),
+        ({"steps": True}, "train.steps"),
+        ({"batch": 0}, "train.batch"),
+        ({"eval_batches": 0}, "train.eval_batches"),
+        ({"learning_rate": 0.0}, "train.learning_rate"),
+        ({"learning_rate": float("nan")}, "train.learning_rate"),
+        ({"learning_rate": float("inf")}, "train.learning_rate"),
+        ({"warmup": 1.0}, "train.warmup"),
+        ({"beta2": 1.0}, "train.beta2"),
+        ({"weight_decay": -0.1}, "train.weight_decay"),
+        ({"final_rate": 2.0}, "train.final_rate"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+    ],
+)
+def test_values_out_of_range_are_refused(wrong: dict[str, Any], words: str):
+    with pytest.raises(GatewiseError, match=words):
+        TrainPlan(**wrong)
+
+
+def test_a_plan_goes_through_json_and_refuses_unknown_keys():
+    plan = TrainPlan(steps=37, schedule="linear", batch=3)
+    assert TrainPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    with pytest.raises(GatewiseError, match="did you mean 'steps'"):
+        TrainPlan.from_json({"step": 3})
+
+
+@given(
+    steps=st.integers(1, 500),
+    warmup=st.floats(0, 0.9),
+    schedule=st.sampled_from(["cosine", "linear", "constant"]),
+    final=st.floats(0, 1),
+)
+def test_the_rate_rises_to_its_peak_and_never_leaves_its_range(steps: int, warmup: float, schedule: Any, final: float):
+    plan = TrainPlan(steps=steps, warmup=warmup, schedule=schedule, final_rate=final, learning_rate=0.01)
+    rates = [plan.rate(step) for step in range(steps)]
+    assert max(rates) == pytest.approx(0.01)
+    assert min(rates) >= 0
+    peak = rates.index(max(rates))
+    assert all(a <= b for a, b in pairwise(rates[: peak + 1]))
+    assert all(a >= b - 1e-12 for a, b in pairwise(rates[peak:]))
+
+
+def test_the_rate_by_hand():
+    plan = TrainPlan(steps=100, warmup=0.1, learning_rate=1.0, schedule="cosine", final_rate=0.2)
+    assert plan.rate(0) == pytest.approx(0.1)
+    assert plan.rate(9) == pytest.approx(1.0)
+    assert plan.rate(55) == pytest.approx(0.6)
+    assert plan.rate(100) == pytest.approx(0.2)
+    assert TrainPlan(steps=100, warmup=0.1, learning_rate=1.0, schedule="linear").rate(55) == pytest.approx(0.5)
+
+
+@given(seconds=st.floats(1, 1000), step=st.floats(1e-4, 1), most=st.one_of(st.none(), st.integers(1, 3000)))
+def test_a_scaled_plan_fits_its_time_or_is_refused(seconds: float, step: float, most: int | None):
+    try:
+        plan = scaled_plan(seconds, step, most_steps=most)
+    except GatewiseError:
+        assert min(seconds * 0.85 / step, most or 10**9) < MIN_STEPS + 20
+        return
+    assert MIN_STEPS <= plan.steps
+    assert plan.steps * step <= seconds
+    assert most is None or plan.steps <= most
+    assert plan.steps % plan.eval_every == 0
+    assert (0.8 * plan.steps) % plan.eval_every == pytest.approx(0, abs=1e-6)
+
+
+def test_a_scaled_plan_keeps_the_rest_and_says_what_it_would_take():
+    plan = scaled_plan(10, 0.01, TrainPlan(learning_rate=0.5, threads=2))
+    assert (plan.learning_rate, plan.threads) == (0.5, 2)
+    with pytest.raises(GatewiseError, match=r"at least \d+\.\d s a run"):
+        scaled_plan(1, 0.1)
+    with pytest.raises(GatewiseError, match="step time"):
+        scaled_plan(1, 0.0)
