@@ -6,36 +6,61 @@ The public names resolve lazily, so that `import gatewise` brings no torch and c
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from . import functional as functional
+    from .activations import FeedForward as FeedForward
+    from .activations import Spec as Spec
+    from .activations import specs as specs
+    from .core import Comparison as Comparison
+    from .core import GatewiseError as GatewiseError
+    from .core import SequentialComparison as SequentialComparison
+    from .core import compare as compare
+    from .study import Plan as Plan
+    from .study import evaluate as evaluate
+    from .surgery import SurgeryReport as SurgeryReport
+    from .surgery import find_sites as find_sites
+    from .surgery import load as load
+    from .surgery import save as save
+    from .surgery import swap as swap
+
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "Comparison": "core",
-    "GatewiseError": "core",
-    "SequentialComparison": "core",
-    "compare": "core",
-    "FeedForward": "activations",
-    "Spec": "activations",
-    "specs": "activations",
-    "SurgeryReport": "surgery",
-    "find_sites": "surgery",
-    "load": "surgery",
-    "save": "surgery",
-    "swap": "surgery",
-    "Plan": "study",
-    "evaluate": "study",
-    "functional": "",
-}
+__all__ = [
+    "Comparison",
+    "FeedForward",
+    "GatewiseError",
+    "Plan",
+    "SequentialComparison",
+    "Spec",
+    "SurgeryReport",
+    "__version__",
+    "compare",
+    "evaluate",
+    "find_sites",
+    "functional",
+    "load",
+    "save",
+    "specs",
+    "swap",
+]
 
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  (names of a table, all strings)
+_HOMES = {
+    "core": ("Comparison", "GatewiseError", "SequentialComparison", "compare"),
+    "activations": ("FeedForward", "Spec", "specs"),
+    "surgery": ("SurgeryReport", "find_sites", "load", "save", "swap"),
+    "study": ("Plan", "evaluate"),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
-    package = _PUBLIC[name]
-    value: object = getattr(import_module(f"{__name__}.{package}"), name) if package else import_module(f"{__name__}.{name}")
-    globals()[name] = value
-    return value
+    if name == "functional":
+        return import_module(f"{__name__}.functional")
+    for package, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"{__name__}.{package}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -71,15 +71,12 @@ def test_a_missing_file_is_reported_and_changes_the_hash(tmp_path: Path):
 def test_the_hash_covers_names_and_bytes(tmp_path: Path):
     root = _library(tmp_path, size=20_000)
     split = stdlib_source.read(root).heldout
-    expected = hashlib.sha256("\n".join(split.files).encode())
+    expected = "\n".join(split.files).encode() + b"\0"
     for name in split.files:
-        expected.update(b"\0" + (root / name).read_bytes())
-    assert split.sha256 == hashlib.sha256(expected.copy().digest() and _joined(split)).hexdigest()
-    assert hashlib.sha256(_joined(split)).hexdigest() != hashlib.sha256(_joined(replace(split, files=split.files[1:]))).hexdigest()
-
-
-def _joined(split: stdlib_source.Split) -> bytes:
-    return "\n".join(split.files).encode() + b"\0" + split.text
+        expected += (root / name).read_bytes() + b"\0"
+    assert split.sha256 == hashlib.sha256(expected).hexdigest()
+    assert replace(split, files=(*split.files[:-1], "wav.py")).sha256 != split.sha256
+    assert replace(split, text=split.text[:-2] + b"?\0").sha256 != split.sha256
 
 
 def test_a_python_without_sources_is_refused(tmp_path: Path):
@@ -92,7 +89,7 @@ def test_data_facts_are_plain_and_state_the_split():
     assert json.loads(json.dumps(facts)) == facts
     assert facts["train_bytes"] > 5_000_000
     assert facts["heldout_bytes"] > 400_000
-    assert facts["heldout_scored"] == 256 * 128
+    assert facts["heldout_scored"] == 512 * 128
     assert len(facts["sha256"]) == 64
 
 
@@ -125,9 +122,9 @@ def test_held_out_windows_are_fixed_distinct_and_spread_over_the_files():
     first, second = ByteLMWorkload().heldout_batches(), ByteLMWorkload().heldout_batches()
     assert all(torch.equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True))
     windows = [bytes(row.tolist()) for x, _ in first for row in x]
-    assert len(set(windows)) == len(windows) == 256
+    assert len(set(windows)) == len(windows) == 512
     text = stdlib_source.read().heldout.text
-    tenths = {text.index(window) * 10 // len(text) for window in windows[:64]}
+    tenths = {text.index(window) * 10 // len(text) for window in windows[:100]}
     assert tenths == set(range(10))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.core import GatewiseError
-from gatewise.train import MIN_STEPS, TrainPlan, scaled_plan
+from gatewise.train import MIN_STEPS, TrainPlan, run_seconds, scaled_plan
 
 
 @pytest.mark.parametrize(
@@ -66,18 +66,28 @@ def test_the_rate_by_hand():
     assert TrainPlan(steps=100, warmup=0.1, learning_rate=1.0, schedule="linear").rate(55) == pytest.approx(0.5)
 
 
-@given(seconds=st.floats(1, 1000), step=st.floats(1e-4, 1), most=st.one_of(st.none(), st.integers(1, 3000)))
-def test_a_scaled_plan_fits_its_time_or_is_refused(seconds: float, step: float, most: int | None):
+@given(
+    seconds=st.floats(1, 1000),
+    step=st.floats(1e-4, 1),
+    evaluation=st.one_of(st.none(), st.floats(0, 10)),
+    most=st.one_of(st.none(), st.integers(0, 3000)),
+)
+def test_a_scaled_plan_fits_its_time_or_is_refused(
+    seconds: float, step: float, evaluation: float | None, most: int | None
+):
+    cost = 20 * step if evaluation is None else evaluation
     try:
-        plan = scaled_plan(seconds, step, most_steps=most)
+        plan = scaled_plan(seconds, step, eval_seconds=evaluation, most_steps=most)
     except GatewiseError:
-        assert min(seconds * 0.85 / step, most or 10**9) < MIN_STEPS + 20
+        assert min((seconds - 10 * cost) / step, 10**9 if most is None else most) < MIN_STEPS
         return
-    assert MIN_STEPS <= plan.steps
-    assert plan.steps * step <= seconds
+    points = plan.steps // plan.eval_every
+    assert plan.steps >= MIN_STEPS
+    assert plan.steps * step + points * cost <= seconds * (1 + 1e-9)
     assert most is None or plan.steps <= most
     assert plan.steps % plan.eval_every == 0
-    assert (0.8 * plan.steps) % plan.eval_every == pytest.approx(0, abs=1e-6)
+    assert points == (10 if 10 * cost <= seconds / 4 else 5)
+    assert plan.steps * 8 % (plan.eval_every * 10) == 0
 
 
 def test_a_scaled_plan_keeps_the_rest_and_says_what_it_would_take():
@@ -85,5 +95,17 @@ def test_a_scaled_plan_keeps_the_rest_and_says_what_it_would_take():
     assert (plan.learning_rate, plan.threads) == (0.5, 2)
     with pytest.raises(GatewiseError, match=r"at least \d+\.\d s a run"):
         scaled_plan(1, 0.1)
-    with pytest.raises(GatewiseError, match="step time"):
+    with pytest.raises(GatewiseError, match="in seconds"):
         scaled_plan(1, 0.0)
+
+
+@given(
+    steps=st.integers(MIN_STEPS // 20, 200).map(lambda n: 20 * n),
+    step=st.floats(1e-3, 0.1),
+    evaluation=st.sampled_from([None, 0.0, 0.3]),
+)
+def test_run_seconds_is_the_inverse_of_a_scaled_plan(steps: int, step: float, evaluation: float | None):
+    seconds = run_seconds(steps, step, eval_seconds=evaluation)
+    # Just below the time at which a curve gets its ten points, a run of five holds more steps than asked for.
+    assert scaled_plan(seconds, step, eval_seconds=evaluation).steps >= steps
+    assert scaled_plan(seconds, step, eval_seconds=evaluation, most_steps=steps).steps == steps

@@ -74,17 +74,25 @@ def _largest(error: Array, where: Mask, x: Array) -> tuple[float, float]:
     return float(error[index]), float(x[index])
 
 
-def _observe(got: Array, reference: Array, x: Array, scale: Array, bound: Bound, skip: Mask, dtype: str) -> Observed:
-    unit = spacing(reference, dtype)
-    # Forgiven: a result, or for a gate its activation before the product, that is flushed to zero below 2^-126.
-    gap = np.maximum(_gap(got, reference) - 2.0 ** _FORMAT[dtype][1] * (1.0 + scale), 0.0)
-    ulp, ulp_at = _largest(gap / unit, (x >= bound.start) & ~skip, x)
-    # The product of a gate is rounded once more; that unit is not the activation's error.
-    rounding = np.where(scale == 1.0, 0.0, unit)
-    with np.errstate(all="ignore"):
-        tail = np.where(scale > 0, np.maximum(gap - rounding, 0.0) / scale, gap)
-    absolute, absolute_at = _largest(tail, (x < bound.start) & ~skip, x)
-    return Observed(ulp=ulp, ulp_at=ulp_at, absolute=absolute, absolute_at=absolute_at)
+@dataclass(frozen=True, kw_only=True)
+class _Points:
+    """Where errors are observed: the (gate) inputs, what multiplies the activation there, and the dtype."""
+
+    x: Array
+    scale: Array
+    dtype: str
+
+    def observe(self, got: Array, reference: Array, bound: Bound, skip: Mask) -> Observed:
+        unit = spacing(reference, self.dtype)
+        # Forgiven: a result, or for a gate its activation before the product, that is flushed to zero below 2^-126.
+        gap = np.maximum(_gap(got, reference) - 2.0 ** _FORMAT[self.dtype][1] * (1.0 + self.scale), 0.0)
+        ulp, ulp_at = _largest(gap / unit, (self.x >= bound.start) & ~skip, self.x)
+        # The product of a gate is rounded once more; that unit is not the activation's error.
+        rounding = np.where(self.scale == 1.0, 0.0, unit)
+        with np.errstate(all="ignore"):
+            tail = np.where(self.scale > 0, np.maximum(gap - rounding, 0.0) / self.scale, gap)
+        absolute, absolute_at = _largest(tail, (self.x < bound.start) & ~skip, self.x)
+        return Observed(ulp=ulp, ulp_at=ulp_at, absolute=absolute, absolute_at=absolute_at)
 
 
 def _inputs(spec: Spec, dtype: str) -> tuple[Tensor, ...]:
@@ -118,24 +126,32 @@ def measure_error(spec: Spec, dtype: str, function: Callable[..., Tensor] | None
     got = [tensor.double().numpy() for tensor in _run(function or spec.torch, inputs)]
     exact = tuple(tensor.double().numpy() for tensor in inputs)
     x, budget = exact[0], spec.budgets[dtype]
-    value = spec.reference(*exact)
     gradients = spec.gradients(*exact)
-    scale = np.ones_like(x)
-    if spec.act is not None:
-        one = np.ones_like(x)
-        with np.errstate(all="ignore"):
-            scale = np.abs(spec.reference(one, exact[1]) / get(spec.act).reference(one))
-    skip = {
-        what: np.any([d.covers(x) for d in spec.deviations if d.what == what], axis=0)
-        | np.zeros(len(x), dtype=np.bool_)
-        for what in ("value", "gradient")
-    }
-    seen = _observe(got[0], value, x, scale, budget.value, skip["value"], dtype)
+    points = _Points(x=x, scale=_scale(spec, exact), dtype=dtype)
+    seen = points.observe(got[0], spec.reference(*exact), budget.value, _covered(spec, "value", x))
     if spec.kind == "gate":
-        by_up = _observe(got[2], gradients[1], x, np.ones_like(x), budget.value, skip["value"], dtype)
-        seen = _worse(seen, by_up)
-    slope = _observe(got[1], gradients[0], x, scale, budget.gradient, skip["gradient"], dtype)
+        unscaled = _Points(x=x, scale=np.ones_like(x), dtype=dtype)
+        seen = _worse(seen, unscaled.observe(got[2], gradients[1], budget.value, _covered(spec, "value", x)))
+    slope = points.observe(got[1], gradients[0], budget.gradient, _covered(spec, "gradient", x))
     return ObservedError(value=seen, gradient=slope)
+
+
+def _scale(spec: Spec, inputs: tuple[Array, ...]) -> Array:
+    """What multiplies the activation: 1, and for a gate what its other input makes of it."""
+    one = np.ones_like(inputs[0])
+    if spec.act is None:
+        return one
+    with np.errstate(all="ignore"):
+        return np.abs(spec.reference(one, inputs[1]) / get(spec.act).reference(one))
+
+
+def _covered(spec: Spec, what: str, x: Array) -> Mask:
+    """True where a known deviation of that kind covers the input."""
+    covered = np.zeros(len(x), dtype=np.bool_)
+    for deviation in spec.deviations:
+        if deviation.what == what:
+            covered |= deviation.covers(x)
+    return covered
 
 
 def _worse(a: Observed, b: Observed) -> Observed:

@@ -158,7 +158,7 @@ SWIGLU_CLAMPED = Spec(
     deviations=(
         Deviation(what="value", low=-_INF, high=-_INF, torch=_NAN),
         Deviation(what="gradient", low=-_INF, high=-(2.0**125), torch=_NAN, up=7.0),
-        Deviation(what="gradient", low=-_INF, high=-_INF, torch=_NAN),
+        Deviation(what="gradient", low=-_INF, high=-(2.0**127), torch=_NAN),
         Deviation(what="gradient", low=_NAN, high=_NAN, torch=0.0),
     ),
 )

@@ -13,12 +13,12 @@ _NAN = float("nan")
 
 @quiet
 def _sigmoid(x: Array) -> Array:
-    return expit(x)
+    return sigmoid_times(np.ones_like(x), x)
 
 
 @quiet
 def _sigmoid_derivative(x: Array) -> Array:
-    return expit(-np.abs(x)) * expit(np.abs(x))
+    return sigmoid_times(expit(np.abs(x)), -np.abs(x))
 
 
 @quiet
@@ -29,7 +29,7 @@ def _tanh(x: Array) -> Array:
 @quiet
 def _tanh_derivative(x: Array) -> Array:
     # 1 - tanh^2 cancels; 4 sigmoid(2x) sigmoid(-2x) is the same and does not.
-    return 4.0 * expit(-2.0 * np.abs(x)) * expit(2.0 * np.abs(x))
+    return sigmoid_times(4.0 * expit(2.0 * np.abs(x)), -2.0 * np.abs(x))
 
 
 @quiet

@@ -68,7 +68,7 @@ class Deviation:
         torch: what it gives instead, exactly (rounded to the dtype).
         always: False where that depends on the code path (on the instruction set, on whether the tensor is contiguous
             and has more than one element), and some paths are right.
-        up: for a gate, the other input with which this is seen.
+        up: for a gate, the other input with which this is seen; what is seen with 1 is seen with others too.
     """
 
     what: Literal["value", "gradient"]

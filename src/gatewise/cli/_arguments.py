@@ -37,7 +37,9 @@ def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     command.add_argument("--arms", metavar="A,B,…", help="activations and gates; the first is the baseline")
     command.add_argument("--seeds", type=int, metavar="N", help="train the arms from scratch with N paired seeds")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 90s, 2m, 1h")
-    command.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help=f"the record's folder (default {DEFAULT_OUT})")
+    command.add_argument(
+        "--out", default=DEFAULT_OUT, metavar="DIR", help=f"the record's folder (default {DEFAULT_OUT})"
+    )
     command.add_argument("--resume", action="store_true", help="go on with the study in --out")
     command.add_argument(
         "--set",
@@ -62,7 +64,9 @@ def _swap(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     command.add_argument("--out", required=True, metavar="DIR", help="where the new model is saved")
     command.add_argument("--only", action="append", metavar="GLOB", help="only the sites whose path matches")
     command.add_argument("--matching", default="params", help="a gate's width: params (default), flops, none")
-    command.add_argument("--multiple-of", type=int, default=1, metavar="N", help="round a gate's width up to a multiple")
+    command.add_argument(
+        "--multiple-of", type=int, default=1, metavar="N", help="round a gate's width up to a multiple"
+    )
     command.add_argument("--seed", type=int, default=0, help="the seed of a gate's new weights")
     command.add_argument("--json", action="store_true", help="print the surgery report as JSON")
 

@@ -15,7 +15,7 @@ from ._progress import Progress
 
 def run(parsed: argparse.Namespace) -> int:
     """Run a study. 0 done; with `--fail-on` 1 where the gate failed and 3 where it could not be decided."""
-    from gatewise import report, study  # noqa: PLC0415  (heavy)
+    from gatewise import report, study
 
     plan = study.to_plan(_tables(parsed))
     out = Path(parsed.out)
@@ -46,7 +46,7 @@ def _rescue(out: Path, read: Callable[[Path], dict[str, Any]], write: Callable[[
 
 
 def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
-    from gatewise.study import apply_settings, builtin, read_plan  # noqa: PLC0415
+    from gatewise.study import apply_settings, builtin, read_plan
 
     target = parsed.plan
     if target and parsed.workload:

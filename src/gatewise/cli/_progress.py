@@ -17,7 +17,9 @@ class Progress:
         """Replace the line."""
         if not self._shows:
             return
-        line = f"{text} · at most {left_s / 60:.0f} min left" if left_s >= 90 else f"{text} · at most {left_s:.0f} s left"
+        line = (
+            f"{text} · at most {left_s / 60:.0f} min left" if left_s >= 90 else f"{text} · at most {left_s:.0f} s left"
+        )
         self._stream.write(f"\r{line[:WIDTH]:<{WIDTH}}")
         self._stream.flush()
         self._dirty = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def run(parsed: argparse.Namespace) -> int:
     """Read the record, write the three files, print the table."""
-    from gatewise import report, study  # noqa: PLC0415  (heavy)
+    from gatewise import report, study
 
     document = study.read_study(Path(parsed.study))
     written = report.write(document, Path(parsed.out or parsed.study))

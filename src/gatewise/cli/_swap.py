@@ -7,9 +7,9 @@ from pathlib import Path
 
 def run(parsed: argparse.Namespace) -> int:
     """Load, swap, save, and say what changed."""
-    from gatewise import surgery  # noqa: PLC0415  (heavy)
-    from gatewise.core import GatewiseError  # noqa: PLC0415
-    from gatewise.workloads import WORKLOADS, workload  # noqa: PLC0415
+    from gatewise import surgery
+    from gatewise.core import GatewiseError
+    from gatewise.workloads import WORKLOADS, workload
 
     out = Path(parsed.out)
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
@@ -30,7 +30,9 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     print(f"{len(report.sites)} sites now compute {report.to}; weights: {report.weights_state}")
     for site in report.sites:
-        print(f"  {site.path}: {site.before} -> {site.after}, {site.parameters_before:,} -> {site.parameters_after:,} parameters")
+        print(
+            f"  {site.path}: {site.before} -> {site.after}, {site.parameters_before:,} -> {site.parameters_after:,} parameters"
+        )
     for path, reason in report.left:
         print(f"  left alone {path}: {reason}")
     print(f"parameters {report.parameters_before:,} -> {report.parameters_after:,}; saved in {out}")

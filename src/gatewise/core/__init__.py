@@ -1,12 +1,12 @@
 """Records, the registry, statistics and the judge, environment facts and the store. Imports no torch."""
 
+from ._environment import available_memory_bytes as available_memory_bytes
+from ._environment import environment as environment
+from ._environment import num_cores as num_cores
+from ._environment import same_machine as same_machine
 from ._errors import GatewiseError as GatewiseError
-from ._errors import MissingExtra as MissingExtra
+from ._errors import MissingExtraError as MissingExtraError
 from ._errors import unknown_name as unknown_name
-from ._metrics import METRICS as METRICS
-from ._metrics import Metric as Metric
-from ._metrics import metric as metric
-from ._registry import Registry as Registry
 from ._family import Evidence as Evidence
 from ._family import Judgeable as Judgeable
 from ._family import Product as Product
@@ -15,10 +15,10 @@ from ._judge import Comparison as Comparison
 from ._judge import Rule as Rule
 from ._judge import Verdict as Verdict
 from ._judge import compare as compare
+from ._metrics import METRICS as METRICS
+from ._metrics import Metric as Metric
+from ._metrics import metric as metric
+from ._registry import Registry as Registry
 from ._sequence import fewest as fewest
 from ._sequential import SequentialComparison as SequentialComparison
-from ._environment import available_memory_bytes as available_memory_bytes
-from ._environment import environment as environment
-from ._environment import num_cores as num_cores
-from ._environment import same_machine as same_machine
 from ._store import Store as Store

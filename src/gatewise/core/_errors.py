@@ -11,7 +11,7 @@ class GatewiseError(Exception):
     """
 
 
-class MissingExtra(GatewiseError):
+class MissingExtraError(GatewiseError):
     """A package of an optional extra is not installed; the message carries the pip line that brings it."""
 
     def __init__(self, package: str, extra: str) -> None:

@@ -20,6 +20,11 @@ from ._sequence import MedianSequence, fewest
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 Method = Literal["median", "mean"]
 
+ROUNDING = 1e-12
+
+WIDEST = 20.0
+"""The widest interval of a log-ratio that is worth showing."""
+
 POWER_QUANTILE = 0.8416  # standard normal quantile of the 80 % power behind `smallest_detectable`
 
 
@@ -88,12 +93,13 @@ class Rule:
         return math.log(arm) - math.log(baseline)
 
     def decide(self, low: float, high: float) -> Verdict:
-        """The verdict of an interval of effects."""
-        if low > self.bound:
+        """The verdict of an interval of effects. One that ends on a limit, but for rounding, is not beyond it."""
+        outer, inner = self.bound + ROUNDING, self.bound - ROUNDING
+        if low > outer:
             return "worse" if self.direction == "lower" else "better"
-        if high < -self.bound:
+        if high < -outer:
             return "better" if self.direction == "lower" else "worse"
-        if -self.bound < low and high < self.bound:
+        if -inner < low and high < inner:
             return "equivalent"
         return "inconclusive"
 
@@ -105,6 +111,9 @@ class Rule:
         self, center: float, low: float, high: float, spread: float, *, alpha: float, n: int, method: str
     ) -> Comparison:
         """The comparison of an interval of effects; `spread` is the standard error of its centre."""
+        if self.kind == "ratio" and max(abs(low), abs(high)) > WIDEST:
+            reason = f"n = {n}: at this level the interval spans more than a factor of {math.exp(WIDEST):.0e}"
+            return self.refuse(reason, alpha=alpha, n=n, method=method, estimate=self.shown(center))
         verdict = self.decide(low, high)
         reason = None
         if verdict == "inconclusive":
@@ -213,7 +222,7 @@ def judge_unpaired(baseline: Sequence[float], arm: Sequence[float], rule: Rule, 
 def _t_interval(
     mean: float, error_squared: float, freedom: float, rule: Rule, alpha: float, *, n: int, method: str
 ) -> Comparison:
-    from scipy.special import stdtrit  # noqa: PLC0415  (keeps `import gatewise.core` light)
+    from scipy.special import stdtrit
 
     error = math.sqrt(error_squared)
     if error <= 1e-15 * abs(mean) or error == 0:
@@ -265,7 +274,9 @@ def compare(
         raise GatewiseError("the median method needs pairs; use paired=True or method='mean'")
     broken = sum(not math.isfinite(value) for value in (*baseline, *arm))
     if broken:
-        return rule.refuse(f"{broken} values are not finite", alpha=alpha, n=min(len(baseline), len(arm)), method=chosen)
+        return rule.refuse(
+            f"{broken} values are not finite", alpha=alpha, n=min(len(baseline), len(arm)), method=chosen
+        )
     if not paired:
         return judge_unpaired(baseline, arm, rule, alpha)
     effects = [rule.effect(b, a) for b, a in zip(baseline, arm, strict=True)]

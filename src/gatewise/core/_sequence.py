@@ -25,7 +25,7 @@ def _log_prior_mass() -> float:
 
 def log_capital(n: int, k: int) -> float:
     """Natural log of the one-sided bettor's capital after `k` of `n` observations fell on his side."""
-    from scipy.special import betainc, betaln  # noqa: PLC0415  (keeps `import gatewise.core` light)
+    from scipy.special import betainc, betaln
 
     a, b = k + 0.5, n - k + 0.5
     upper = 1.0 - float(betainc(a, b, 0.5))

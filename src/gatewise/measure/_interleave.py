@@ -57,9 +57,7 @@ def _timed(call: Call, synchronise: Call | None) -> float:
     return (time.perf_counter_ns() - start) * 1e-9
 
 
-def interleave(
-    calls: Mapping[str, Call], *, effort: Effort, seed: int, synchronise: Call | None = None
-) -> Timings:
+def interleave(calls: Mapping[str, Call], *, effort: Effort, seed: int, synchronise: Call | None = None) -> Timings:
     """Time every call in palindromic rounds (A C B B C A), the order of each round drawn anew.
 
     In a round every arm is called twice, so that a drift that is linear over the round cancels; a round is one pair for

@@ -18,10 +18,12 @@ PREPARE_S = 6.0
 FINISH_S = 2.0
 FEWEST_PROCESSES = 8
 MEMORY_PROCESSES = 8
-TRAIN_LEAST_S = 5.0
-"""Seconds of one training run below which its curve would say nothing."""
+RUN_LEAST_S = 6.0
+"""Seconds of one training run below which its curve would say nothing; replaced by what is measured."""
 
-TRAIN_MOST_S = 24.0
+RUN_SHARE = 1.1
+"""What a run may take beyond its measured price, two of them side by side."""
+
 STEP_PROCESS_S = 3.0
 
 
@@ -48,6 +50,16 @@ class Prices:
     side_by_side: int = 1
     call_s: dict[str, float] = field(default_factory=dict[str, float])
     """One call of the baseline by part and condition, `part/batchxtokens`."""
+    run_least_s: dict[str, float] = field(default_factory=dict[str, float])
+    run_most_s: dict[str, float] = field(default_factory=dict[str, float])
+    """One training run of the fewest and of the most steps, by part."""
+
+    def training_s(self, part: Part) -> float:
+        """The least time of all training runs of a part."""
+        if part.train is None:
+            return 0.0
+        run = self.run_most_s if part.train.steps else self.run_least_s
+        return part.train.seeds * len(part.arms) * run.get(part.name, RUN_LEAST_S) / self.side_by_side
 
     def cell_s(self, part: Part, batch: int, tokens: int) -> float:
         """One cell in one process."""
@@ -90,9 +102,7 @@ def least_s(part: Part, prices: Prices) -> float:
     """The least time in which a part can give one verdict."""
     if is_timed(part):
         return first_processes(part) * prices.process_s(part)
-    if part.train:
-        return part.train.seeds * len(part.arms) * (TRAIN_LEAST_S / prices.side_by_side)
-    return 0.0
+    return prices.training_s(part)
 
 
 def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) -> None:
@@ -102,7 +112,9 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
         return
     part = min(plan.parts, key=lambda part: least_s(part, prices))
     if is_timed(part):
-        reason = f"a first verdict on times takes {first_processes(part)} processes of about {prices.process_s(part):.0f} s"
+        reason = (
+            f"a first verdict on times takes {first_processes(part)} processes of about {prices.process_s(part):.0f} s"
+        )
     else:
         reason = f"{part.train.seeds if part.train else 0} seeds of {len(part.arms)} arms take {spoken(least)}"
     raise GatewiseError(
@@ -117,13 +129,14 @@ def allocate(plan: Plan, prices: Prices, left_s: float) -> Schedule:
     timed = sum(first_processes(part) * prices.process_s(part) for part in plan.parts if is_timed(part))
     memory = sum(prices.memory_s(part) for part in plan.parts)
     training = [part for part in plan.parts if part.train]
-    runs = sum(part.train.seeds * len(part.arms) for part in training if part.train)
     steps = sum(first_processes(part) * STEP_PROCESS_S for part in training)
-    least = runs * TRAIN_LEAST_S / prices.side_by_side
+    least = sum(prices.training_s(part) for part in training)
     left = left_s - FINISH_S - timed
     if memory and left < memory + steps + least:
         schedule.memory = False
-        schedule.drop("peak_memory", f"its processes take {spoken(memory)}, and {spoken(max(left, 0))} are left for them")
+        schedule.drop(
+            "peak_memory", f"its processes take {spoken(memory)}, and {spoken(max(left, 0))} are left for them"
+        )
         memory = 0.0
     left -= memory
     if training and left < steps + least:
@@ -135,9 +148,14 @@ def allocate(plan: Plan, prices: Prices, left_s: float) -> Schedule:
         steps = 0.0
     left -= steps
     for part in training:
-        if left < least:
-            schedule.drop(f"training of part {part.name!r}", f"it takes {spoken(least)}, {spoken(max(left, 0))} are left")
-        else:
-            share = left * prices.side_by_side / runs * 0.92
-            schedule.train_run_s[part.name] = min(share, TRAIN_MOST_S)
+        needed = prices.training_s(part)
+        if left < needed:
+            schedule.drop(
+                f"training of part {part.name!r}", f"it takes {spoken(needed)}, {spoken(max(left, 0))} are left"
+            )
+            continue
+        runs = (part.train.seeds if part.train else 0) * len(part.arms)
+        share = left * prices.side_by_side / runs / RUN_SHARE
+        schedule.train_run_s[part.name] = min(share, prices.run_most_s.get(part.name, share))
+        left -= runs * schedule.train_run_s[part.name] * RUN_SHARE / prices.side_by_side
     return schedule

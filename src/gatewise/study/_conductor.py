@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from . import _budget as budget
 from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, run_arms, twin_of
 from ._plan import TIMED, Part, Plan
 from ._questions import Record, judged, read_record, unsettled
-from ._workers import WorkerFailed, in_turn, one_job, queue, side_by_side
+from ._workers import WorkerFailedError, in_turn, one_job, queue, side_by_side
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds that are left of the plan."""
@@ -50,7 +50,7 @@ class Conductor:
             self.store.put("dropped", self.schedule.dropped)
             self._first_look()
             self._go_on()
-        except WorkerFailed as failure:
+        except WorkerFailedError as failure:
             raise GatewiseError(
                 f"a measuring process ended without a result ({failure})"
                 "\nwhat was measured before is stored; --resume goes on from there"
@@ -90,6 +90,9 @@ class Conductor:
             self.store.put(f"prepared:{part.name}", record)
         for condition, price in record["prices"].items():
             self.prices.call_s[f"{part.name}/{condition}"] = price
+        if "training" in record:
+            self.prices.run_least_s[part.name] = budget.RUN_SHARE * record["training"]["least_s"]
+            self.prices.run_most_s[part.name] = budget.RUN_SHARE * record["training"]["most_s"]
 
     def _first_look(self) -> None:
         """What a first verdict needs, in an order in which the shortest budget still gets one."""
@@ -213,7 +216,7 @@ class Conductor:
         while True:
             record = read_record(self.store, part)
             number = record.next_process(STEP_CELL)
-            settled = number > 0 and not unsettled(judged(record), ("step_time", "time_to_target"))
+            settled = number > 0 and not unsettled(judged(record), ("step_time",))
             if settled or number >= until or not self._affords(budget.STEP_PROCESS_S * self.prices.side_by_side):
                 return
             self._tell(f"{part.name}: timing steps, process {number + 1} of at least {budget.first_processes(part)}")
@@ -250,7 +253,13 @@ class Conductor:
 
     def _training_settings(self, part: Part) -> dict[str, Any]:
         """Fixed before the first run: the steps that the budget allows at the step price of this machine."""
+        from gatewise import train
+
         assert part.train is not None
         facts = read_record(self.store, part).prepared["training"]
-        steps = part.train.steps or min(facts["steps"], int(self.schedule.train_run_s[part.name] / facts["step_s"]))
-        return {"steps": max(steps, facts["fewest_steps"])}
+        plan = train.TrainPlan.from_json(facts["settings"])
+        steps = part.train.steps
+        if steps:
+            return replace(plan, steps=steps, eval_every=max(1, steps // facts["points"])).to_json()
+        seconds = max(self.schedule.train_run_s[part.name], facts["least_s"])
+        return train.scaled_plan(seconds, facts["step_s"], plan, most_steps=facts["steps"]).to_json()

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,9 @@ def _begin(plan: Plan, store: Store, out: Path) -> None:
         store.put("started", datetime.now(UTC).isoformat(timespec="seconds"))
         return
     if from_json(known).fingerprint != plan.fingerprint:
-        raise GatewiseError(f"{out} holds a study of another plan or seed\nresume it with its own plan, or give another --out")
+        raise GatewiseError(
+            f"{out} holds a study of another plan or seed\nresume it with its own plan, or give another --out"
+        )
     differing = same_machine(store.get("environment"), here)
     if differing:
         raise GatewiseError(
@@ -64,7 +66,7 @@ def _begin(plan: Plan, store: Store, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable() -> Generator[None]:
     """SIGTERM ends the study as Ctrl-C does, where signals can be set (the main thread)."""
 
     def stop(number: int, frame: object) -> None:

@@ -12,8 +12,16 @@ def prepare(job: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """Check every name of a part, then build, save and describe its arms."""
     part = from_json(job["plan"]).parts[job["part"]]
     check_names(part)
-    if part.measure is None:
-        from ._training import prepare_training  # noqa: PLC0415  (parts that only train need no surgery)
 
-        return lambda: prepare_training(part, seed=job["seed"])
-    return lambda: prepare_arms(part, Path(job["folder"]), seed=job["seed"])
+    def run() -> dict[str, Any]:
+        from . import _training
+
+        if part.measure is None:
+            return _training.prepare_training(part, seed=job["seed"])
+        record = prepare_arms(part, Path(job["folder"]), seed=job["seed"])
+        if part.train is not None:
+            made = _training.trainable(part)
+            record["training"] = _training.training_facts(made, part, seed=job["seed"])
+        return record
+
+    return run

@@ -49,7 +49,9 @@ class Arm:
             object.__setattr__(self, "label", self.name)
         _require(bool(self.name.strip()), "an arm needs a name")
         _require(not self.label.endswith(TWIN_SUFFIX), f"the label {self.label!r} is kept for the baseline's twin")
-        _require(self.matching in ("params", "flops", "none"), f"matching is params, flops or none, not {self.matching!r}")
+        _require(
+            self.matching in ("params", "flops", "none"), f"matching is params, flops or none, not {self.matching!r}"
+        )
         _require(
             0 <= self.slowdown <= 10 and math.isfinite(self.slowdown),
             f"slowdown is a fraction from 0 to 10, not {self.slowdown!r}",
@@ -94,7 +96,9 @@ class Measure:
         _require(not wrong, f"{', '.join(wrong)} comes from training; give the plan a [train] table")
         for name in ("batch", "tokens", "threads"):
             _positive_ints(name, getattr(self, name))
-        _require(len(set(self.runtimes)) == len(self.runtimes) > 0, f"runtimes must be distinct names: {self.runtimes!r}")
+        _require(
+            len(set(self.runtimes)) == len(self.runtimes) > 0, f"runtimes must be distinct names: {self.runtimes!r}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +110,9 @@ class Train:
     matching: str = "params"
 
     def __post_init__(self) -> None:
-        _require(type(self.seeds) is int and self.seeds >= 2, f"train.seeds must be 2 or more (a spread), not {self.seeds!r}")
+        _require(
+            type(self.seeds) is int and self.seeds >= 2, f"train.seeds must be 2 or more (a spread), not {self.seeds!r}"
+        )
         _require(type(self.steps) is int and self.steps >= 0, f"train.steps must be 0 or more, not {self.steps!r}")
 
 
@@ -167,7 +173,9 @@ class Plan:
         _require(bool(self.parts), "a plan needs arms and a subject")
         names = [part.name for part in self.parts]
         _require(len(set(names)) == len(names), f"two parts have the same name: {', '.join(names)}")
-        _require(type(self.seed) is int and self.seed >= 0, f"seed must be a whole number of 0 or more, not {self.seed!r}")
+        _require(
+            type(self.seed) is int and self.seed >= 0, f"seed must be a whole number of 0 or more, not {self.seed!r}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data: what the record keeps."""

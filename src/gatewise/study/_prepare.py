@@ -147,7 +147,9 @@ def _distances(state: str, baseline: torch.Tensor, arm: torch.Tensor) -> dict[st
 
 def _quality(state: str, made: Workload, model: torch.nn.Module) -> dict[str, Any]:
     if state in ("grafted", "untrained"):
-        return {"reason": f"quality of {state} weights would be mistaken for the activation's; train or convert it first"}
+        return {
+            "reason": f"quality of {state} weights would be mistaken for the activation's; train or convert it first"
+        }
     found = made.quality(model)
     if found is None:
         return {"reason": "there is no target: give [subject] data, text and target"}

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from gatewise.core import METRICS, Evidence, Product, Store
+from gatewise.core import Evidence, Product, Store
 
 from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, run_arms
 from ._evidence import Judged, Question, judge_all, rule_of, timing_evidence
@@ -98,7 +99,9 @@ def _memory(record: Record, cell: Cell) -> Iterator[Question]:
             arm=arm.label,
             baseline=arms[0].label,
             conditions=cell.conditions,
-            evidence=Evidence(effects=tuple(rule.effect(baseline[p], mine[p]) for p in shared), rule=rule, method="median"),
+            evidence=Evidence(
+                effects=tuple(rule.effect(baseline[p], mine[p]) for p in shared), rule=rule, method="median"
+            ),
             refusal=None if shared else "it was not measured",
             twin=arm.twin,
             guard=f"peak_memory {cell.id}",
@@ -135,7 +138,19 @@ def _items(record: Record, metric: str, key: str) -> Iterator[Question]:
         )
 
 
-def steps_evidence(record: Record, label: str, key: str, metric: str) -> tuple[Evidence | None, str | None]:
+def reached(record: Record, label: str) -> dict[int, float | None]:
+    """After how many steps each seed of an arm reached the target that the baseline's own curve sets."""
+    from gatewise import train
+
+    base = dict(record.rows.get(TRAIN + record.part.baseline, []))
+    return {
+        seed: train.steps_to_target(row["curve"], train.target_of(base[seed]["curve"]))
+        for seed, row in record.rows.get(TRAIN + label, [])
+        if seed in base and not row["failure"] and not base[seed]["failure"]
+    }
+
+
+def _seed_evidence(record: Record, label: str, metric: str) -> tuple[Evidence | None, str | None]:
     """Paired seeds of one arm against the baseline, on a value that each run ends with; or why there are none."""
     part = record.part
     rule = rule_of(metric, part.judge)
@@ -148,10 +163,14 @@ def steps_evidence(record: Record, label: str, key: str, metric: str) -> tuple[E
         failures = [runs[seed]["failure"] for seed in shared if runs[seed]["failure"]]
         if failures:
             return None, f"{name}: {failures[0]} ({len(failures)} of {len(shared)} seeds)"
-        missing = sum(runs[seed][key] is None for seed in shared)
-        if missing:
-            return None, f"{name} did not reach the target in {missing} of {len(shared)} seeds"
-    effects = tuple(rule.effect(base[seed][key], mine[seed][key]) for seed in shared)
+    if metric == "heldout_loss":
+        values = [{seed: runs[seed]["final_loss"] for seed in shared} for runs in (base, mine)]
+    else:
+        values = [reached(record, part.baseline), reached(record, label)]
+    missing = sum(values[1][seed] is None for seed in shared)
+    if missing:
+        return None, f"{label} did not reach the target in {missing} of {len(shared)} seeds"
+    effects = tuple(rule.effect(values[0][seed], values[1][seed]) for seed in shared)
     return Evidence(effects=effects, rule=rule, method="mean"), None
 
 
@@ -165,31 +184,24 @@ def _trained(record: Record) -> Iterator[Question]:
     conditions = {"seeds": part.train.seeds, **record.prepared.get("training", {}).get("conditions", {})}
     step_rule = rule_of("step_time", part.judge)
     for arm in (twin, *arms):
-        notes = _notes(record, arm)
-        common = {"arm": arm.label, "baseline": part.baseline, "twin": arm.twin, "notes": notes}
-        speed = timing_evidence(steps, part.baseline, arm.label, step_rule)
-        step = Question(
-            metric="step_time",
-            conditions={"threads": 1, "device": "cpu"},
-            evidence=speed,
-            refusal=None if speed.effects else "it was not measured",
-            guard="step_time",
-            **common,
+        ask = partial(
+            Question, arm=arm.label, baseline=part.baseline, twin=arm.twin, notes=_notes(record, arm), guard=""
         )
+        speed = timing_evidence(steps, part.baseline, arm.label, step_rule)
         if speed.effects or not arm.twin:
-            yield step
+            refusal = None if speed.effects else "it was not measured"
+            alone = {"threads": 1, "device": "cpu"}
+            yield ask(metric="step_time", conditions=alone, evidence=speed, refusal=refusal, guard="step_time")
         if arm.twin:
             continue
-        loss, loss_reason = steps_evidence(record, arm.label, "final_loss", "heldout_loss")
-        yield Question(metric="heldout_loss", conditions=conditions, evidence=loss, refusal=loss_reason, **common)
-        reach, reach_reason = steps_evidence(record, arm.label, "steps_to_target", "steps_to_target")
-        yield Question(metric="steps_to_target", conditions=conditions, evidence=reach, refusal=reach_reason, **common)
+        loss, loss_reason = _seed_evidence(record, arm.label, "heldout_loss")
+        yield ask(metric="heldout_loss", conditions=conditions, evidence=loss, refusal=loss_reason)
+        reach, reason = _seed_evidence(record, arm.label, "steps_to_target")
+        yield ask(metric="steps_to_target", conditions=conditions, evidence=reach, refusal=reason)
         rule = rule_of("time_to_target", part.judge)
         both = Product(first=reach, second=speed, rule=rule) if reach and speed.effects else None
-        reason = None if both else reach_reason or "the step time was not measured"
-        yield Question(
-            metric="time_to_target", conditions=conditions, evidence=both, refusal=reason, guard="step_time", **common
-        )
+        refusal = None if both else reason or "the step time was not measured"
+        yield ask(metric="time_to_target", conditions=conditions, evidence=both, refusal=refusal, guard="step_time")
 
 
 def questions(record: Record) -> list[Question]:
@@ -231,8 +243,3 @@ def overhead_share(record: Record) -> float | None:
         if values
     ]
     return max(shares) if shares and all(math.isfinite(share) for share in shares) else None
-
-
-def units(metric: str) -> str:
-    """The unit of one value of a metric."""
-    return METRICS[metric].unit

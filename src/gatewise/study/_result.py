@@ -1,16 +1,15 @@
 """The study's document: the whole record as plain data, in the published schema."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from gatewise.core import METRICS, Store
 
 from ._budget import first_processes, is_timed
 from ._cells import MEMORY, STEP_CELL, TRAIN, cells, groups
-from ._evidence import Judged
-from ._plan import TIMED, Part, Plan
-from ._questions import Record, judged, overhead_share, read_record
+from ._plan import Part, Plan
+from ._questions import Record, judged, overhead_share, reached, read_record
 from ._verdict import verdict
 
 SCHEMA = "gatewise.result/1"
@@ -25,7 +24,8 @@ def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
     environment["loop_overhead_share"] = max(shares) if shares else None
     arms = [arm for record in records for arm in _arms(record)]
     missing = [entry for record in records for entry in _not_measured(record)]
-    dropped = store.get("dropped") or []
+    dropped: list[dict[str, Any]] = store.get("dropped") or []
+    interrupted = not store.get("finished")
     facts = {
         "name": plan.name,
         "question": plan.question,
@@ -33,12 +33,14 @@ def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
         "budget_s": plan.budget_s,
         "started": store.get("started"),
         "seconds": store.get("seconds") or 0.0,
-        "interrupted": not store.get("finished"),
+        "interrupted": interrupted,
         "parts": [_part(part, record) for part, record in zip(plan.parts, records, strict=True)],
         "dropped": dropped,
         "plan": plan.to_json(),
     }
-    comparisons = [{"part": r.part.name} | a.to_json() for r, found in zip(records, answers, strict=True) for a in found]
+    comparisons = [
+        {"part": r.part.name} | a.to_json() for r, found in zip(records, answers, strict=True) for a in found
+    ]
     return {
         "schema": SCHEMA,
         "gatewise": environment.get("packages", {}).get("gatewise"),
@@ -47,7 +49,7 @@ def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
         "arms": arms,
         "measurements": [entry for record in records for entry in _measurements(record)],
         "comparisons": comparisons,
-        "verdict": verdict(records, answers, shares=shares, dropped=dropped, interrupted=facts["interrupted"]),
+        "verdict": verdict(records, answers, shares=shares, dropped=dropped, interrupted=interrupted),
         "not_measured": missing,
         "replay": replay,
     }
@@ -150,6 +152,7 @@ def _timings(
 def _training(record: Record) -> Iterator[dict[str, Any]]:
     for key in (k for k in record.rows if k.startswith(TRAIN)):
         label = key[len(TRAIN) :]
+        steps_of = reached(record, label)
         for seed, row in record.rows[key]:
             common = {"seed": seed, "weights_state": "trained", "conditions": {"steps": row["steps"]}}
             how = row["implementation"]
@@ -159,9 +162,9 @@ def _training(record: Record) -> Iterator[dict[str, Any]]:
                 yield _measurement(
                     record, "heldout_curve", label, values=values, pairs=steps, implementation=how, **common
                 )
-            for metric, field in (("heldout_loss", "final_loss"), ("steps_to_target", "steps_to_target")):
-                if row[field] is not None and math.isfinite(row[field]):
-                    yield _measurement(record, metric, label, values=[row[field]], implementation=how, **common)
+            for metric, value in (("heldout_loss", row["final_loss"]), ("steps_to_target", steps_of.get(seed))):
+                if value is not None and math.isfinite(value):
+                    yield _measurement(record, metric, label, values=[value], implementation=how, **common)
 
 
 def _not_measured(record: Record) -> Iterator[dict[str, str]]:
@@ -170,7 +173,7 @@ def _not_measured(record: Record) -> Iterator[dict[str, str]]:
         return
     for metric in ("latency", "peak_memory", "output_difference", "quality"):
         if metric not in part.measure.metrics and not (metric == "latency" and "throughput" in part.measure.metrics):
-            reason = f"not in the plan's metrics; add it with --set measure.metrics=[..., \"{metric}\"]"
+            reason = f'not in the plan\'s metrics; add it with --set measure.metrics=[..., "{metric}"]'
             yield {"what": f"{part.name}: {METRICS[metric].label}", "reason": reason}
     for key in ("outputs", "quality"):
         for label, entry in record.prepared.get(key, {}).items():
@@ -179,8 +182,3 @@ def _not_measured(record: Record) -> Iterator[dict[str, str]]:
                 yield {"what": f"{part.name}: {METRICS[metric].label} of {label}", "reason": entry["reason"]}
     if part.measure.device == "cpu":
         yield {"what": f"{part.name}: accelerators", "reason": "the plan measures on the CPU only"}
-
-
-def timed_metrics(answers: Sequence[Judged]) -> list[Judged]:
-    """The answers that come from timed calls."""
-    return [answer for answer in answers if answer.question.metric in TIMED]

@@ -25,7 +25,9 @@ def synchroniser(device: str) -> Callable[[], object] | None:
         return None
     if device.partition(":")[0] == "cuda" and torch.cuda.is_available():
         return torch.cuda.synchronize
-    raise GatewiseError(f"the device {device!r} is not there; valid: cpu{', cuda' if torch.cuda.is_available() else ''}")
+    raise GatewiseError(
+        f"the device {device!r} is not there; valid: cpu{', cuda' if torch.cuda.is_available() else ''}"
+    )
 
 
 def moved(inputs: Any, device: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gatewise.core import METRICS, Verdict
 
+from ._cells import TRAIN
 from ._evidence import Judged
 from ._plan import TIMED
 from ._questions import Record
@@ -82,7 +83,9 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     if named["better"] and named["worse"]:
         tail.append(f"{listed(named['worse'])} {'does' if len(named['worse']) == 1 else 'do'} not")
     if named["equivalent"]:
-        tail.append(f"{listed(named['equivalent'])} {'makes' if len(named['equivalent']) == 1 else 'make'} no difference")
+        tail.append(
+            f"{listed(named['equivalent'])} {'makes' if len(named['equivalent']) == 1 else 'make'} no difference"
+        )
     if opened:
         tail.append(f"{listed(opened)} {'is' if len(opened) == 1 else 'are'} not decided")
     return f"{doing}, {text}{'; ' if tail else ''}{'; '.join(tail)}."
@@ -164,15 +167,44 @@ def verdict(
         warnings += _warnings(record, found)
         steps += next_steps(record, [a for a in found if not a.question.twin])
     if shares and max(shares) > OVERHEAD_LIMIT:
-        warnings.append(f"The timing loop itself costs {max(shares):.1%} of the shortest call: times are that much too long.")
+        warnings.append(
+            f"The timing loop itself costs {max(shares):.1%} of the shortest call: times are that much too long."
+        )
     return {
         "headline": " ".join(headlines),
         "recommendation": " ".join(recommendations),
-        "reasons": [answer["text"] for answer in answers],
+        "reasons": [reason for r, found in zip(records, judged, strict=True) for reason in _reasons(r, found)],
         "warnings": warnings,
         "next": steps or ["Everything the plan asked is settled."],
         "answers": answers,
     }
+
+
+def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
+    """What the verdicts of a part rest on: how much evidence there is, and what identical copies did."""
+    part, reasons = record.part, list[str]()
+    for answer in found:
+        if answer.question.twin and answer.comparison.interval:
+            low, high = answer.comparison.interval
+            place = " ".join(
+                word for word in (METRICS[answer.question.metric].label, at(answer.question.conditions)) if word
+            )
+            span = f"{low - 1:+.1%} to {high - 1:+.1%}".replace("-", "−").replace("%", " %")
+            count = f"{answer.comparison.n} fresh processes"
+            reasons.append(f"{part.name}: {place}: {count}; two identical copies of {part.baseline} differ by {span}.")
+    settings = record.prepared.get("training")
+    if part.train and settings:
+        runs = [row for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows]
+        steps = f" of {max(row['steps'] for row in runs):,} steps" if runs else ""
+        reasons.append(
+            f"{part.name}: {len(runs)} runs{steps}, {part.train.seeds} paired seeds, the same data in the same order; "
+            f"the target is {settings['target']}."
+        )
+    family = sum(not answer.question.twin for answer in found)
+    reasons.append(
+        f"{part.name}: the chance that any of its {family} verdicts is wrong is held at {part.judge.alpha:.0%} (Holm)."
+    )
+    return reasons
 
 
 def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:

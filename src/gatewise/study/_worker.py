@@ -17,7 +17,7 @@ JOBS = {
     "prepare": "._jobs:prepare",
     "latency": "._timing:latency",
     "memory": "._timing:memory",
-    "train": "._training:train",
+    "train": "._training:run_training",
     "step_time": "._training:step_time",
 }
 
@@ -47,7 +47,7 @@ def main() -> None:
         answers.write(json.dumps(content, allow_nan=False) + "\n")
         answers.flush()
 
-    from gatewise.core import GatewiseError  # noqa: PLC0415  (after the redirection)
+    from gatewise.core import GatewiseError
 
     for line in sys.stdin:
         try:

@@ -6,15 +6,15 @@ import queue as queues
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gatewise.core import GatewiseError
 
 
-class WorkerFailed(Exception):
+class WorkerFailedError(Exception):
     """A worker ended without an answer: a crash, not a result. Carries the last lines it printed."""
 
 
@@ -46,7 +46,7 @@ class Worker:
         self._send(json.dumps(job))
 
     def ready(self) -> None:
-        """Wait until the job has loaded. Raises `GatewiseError` for bad input, `WorkerFailed` for a crash."""
+        """Wait until the job has loaded. Raises `GatewiseError` for bad input, `WorkerFailedError` for a crash."""
         self._receive()
 
     def run(self) -> dict[str, Any]:
@@ -60,13 +60,13 @@ class Worker:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerFailed(self._last_words()) from None
+            raise WorkerFailedError(self._last_words()) from None
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailed(self._last_words())
+            raise WorkerFailedError(self._last_words())
         content = json.loads(line)
         if "error" in content:
             raise GatewiseError(content["error"])
@@ -85,15 +85,13 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                try:
+                with suppress(BrokenPipeError):  # what was still to be sent has nobody left to read it
                     stream.close()
-                except BrokenPipeError:
-                    pass  # what was still to be sent has nobody left to read it
         self._errors.close()
 
 
 @contextmanager
-def workers(count: int, *, threads: int = 1) -> Iterator[list[Worker]]:
+def workers(count: int, *, threads: int = 1) -> Generator[list[Worker]]:
     """Some fresh processes, ended on the way out whatever happens."""
     started: list[Worker] = []
     try:

@@ -27,7 +27,7 @@ def load_huggingface(directory: str | Path) -> nn.Module:
     random from seed 0, and the weights state is then `untrained`.
 
     Raises `GatewiseError` when the config is missing or unreadable, the weights are missing, broken or only pickled,
-    and `MissingExtra` without transformers.
+    and `MissingExtraError` without transformers.
     """
     folder = Path(directory)
     config = _read_json(folder / "config.json")

@@ -2,15 +2,19 @@
 
 import hashlib
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-_RANDOM_FILLS = {
-    getattr(torch.Tensor, name)
-    for name in ("uniform_", "normal_", "trunc_normal_", "bernoulli_", "exponential_", "log_normal_", "cauchy_")
-    if hasattr(torch.Tensor, name)
+_METHODS = "uniform_ normal_ bernoulli_ exponential_ log_normal_ cauchy_ geometric_ random_"
+_INITS = """uniform_ normal_ trunc_normal_ xavier_uniform_ xavier_normal_ kaiming_uniform_ kaiming_normal_ orthogonal_
+sparse_"""
+# torch hands over either the initialiser as a whole or the tensor's own method, so both are listed.
+_RANDOM_FILLS = {getattr(torch.Tensor, name) for name in _METHODS.split()} | {
+    getattr(nn.init, name) for name in _INITS.split()
 }
 
 
@@ -20,10 +24,13 @@ class NoRandomFill(TorchFunctionMode):
     What they would have filled holds arbitrary values and must be overwritten.
     """
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # pyright: ignore
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
         if func in _RANDOM_FILLS:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def generator_for(seed: int, path: str) -> torch.Generator:

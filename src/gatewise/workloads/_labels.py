@@ -45,7 +45,9 @@ def _rows(path: Path, content: str) -> list[dict[str, object]]:
             except json.JSONDecodeError as error:
                 raise GatewiseError(f"{path}, line {number}: not JSON ({error.msg})") from error
             if not isinstance(row, dict):
-                raise GatewiseError(f"{path}, line {number}: each line must be an object with fields, not {line[:40]!r}")
+                raise GatewiseError(
+                    f"{path}, line {number}: each line must be an object with fields, not {line[:40]!r}"
+                )
             rows.append(row)
         return rows
     raise GatewiseError(f"data must be a .csv or .jsonl file, not {path.name!r}")

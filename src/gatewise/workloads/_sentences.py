@@ -50,9 +50,7 @@ def sentences() -> Sentences:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise GatewiseError(f"the built-in sentences come with Python as {SOURCE}, which this Python lacks") from error
-    prose = [
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
+    prose = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     texts = tuple(extract("\n\n".join(prose)))
     if len(texts) < FEWEST:
         raise GatewiseError(f"{path} yields {len(texts)} sentences; at least {FEWEST} are needed")

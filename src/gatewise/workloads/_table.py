@@ -29,19 +29,21 @@ def workload(*, name: str = "", model: str = "", data: str = "", text: str = "",
         return WORKLOADS[name]()
     path = Path(model)
     if path.is_dir():
-        from ._encoder import TextModel  # noqa: PLC0415  (listing workloads imports no tokenizer)
+        from ._encoder import TextModel
 
         return TextModel(path, data=data, text=text, target=target)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", model):
         if data:
             raise GatewiseError("data in the plan goes with a folder; package.module:function returns its own data")
-        from ._function import FunctionModel  # noqa: PLC0415
+        from ._function import FunctionModel
 
         return FunctionModel(model)
     if path.suffix == ".onnx" and path.exists():
         raise GatewiseError("ONNX files cannot be evaluated yet; give the PyTorch model they came from")
     if path.suffix in (".bin", ".pt", ".pth", ".pkl"):
-        raise GatewiseError(f"{model} is a pickle; gatewise never loads pickles. Save it as safetensors with its config")
+        raise GatewiseError(
+            f"{model} is a pickle; gatewise never loads pickles. Save it as safetensors with its config"
+        )
     raise GatewiseError(
         f"no model {model!r}: give a workload ({', '.join(WORKLOADS)}), a model folder, or package.module:function"
     )

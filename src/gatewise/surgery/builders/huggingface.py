@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from gatewise.core import GatewiseError, MissingExtra
+from gatewise.core import GatewiseError, MissingExtraError
 
 # Anything else (a name with a slash) would make transformers fetch a kernel, which is code, from a hub.
 _IMPLEMENTATIONS = (
@@ -57,7 +57,7 @@ def build(config: dict[str, Any]) -> nn.Module:
 
 
 def architecture(name: str) -> Any:
-    """The model class of that name in transformers, or None. Raises `MissingExtra` without transformers."""
+    """The model class of that name in transformers, or None. Raises `MissingExtraError` without transformers."""
     transformers = transformers_module()
     cls = getattr(transformers, name, None) if name.isidentifier() and not name.startswith("_") else None
     if not isinstance(cls, type) or not issubclass(cls, transformers.PreTrainedModel):
@@ -66,11 +66,11 @@ def architecture(name: str) -> Any:
 
 
 def transformers_module() -> Any:
-    """`transformers` itself (its parts are imported when they are used). Raises `MissingExtra` where it is missing."""
+    """`transformers` itself (its parts are imported when they are used). Raises `MissingExtraError` where it is missing."""
     try:
         return import_module("transformers")
     except ImportError as error:
-        raise MissingExtra("transformers", "hf") from error
+        raise MissingExtraError("transformers", "hf") from error
 
 
 def check_config(config: object) -> None:
