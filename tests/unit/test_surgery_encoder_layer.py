@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from gatewise import activations, surgery
 
@@ -46,7 +46,7 @@ def test_replacing_the_attribute_alone_really_computes_the_old_function():
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("start", ["gelu", "relu", F.silu])
+@pytest.mark.parametrize("start", ["gelu", "relu", functional.silu])
 @pytest.mark.parametrize("to", ["relu", "gelu", "silu", "gelu_tanh", "swiglu"])
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
@@ -68,7 +68,7 @@ def test_the_plain_path_computes_what_was_asked_for():
     x, _ = batch()
     with torch.no_grad():
         seen = layer.norm1(x + layer.self_attn(x, x, x, need_weights=False)[0])
-        expected = layer.norm2(seen + layer.linear2(F.silu(layer.linear1(seen))))
+        expected = layer.norm2(seen + layer.linear2(functional.silu(layer.linear1(seen))))
         torch.testing.assert_close(new(x), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -123,7 +123,7 @@ def test_pickled_weights_are_refused_with_the_way_out(folder):
 
 def test_folders_that_lack_something(folder):
     (folder / "model.safetensors").rename(folder / "weights.safetensors")
-    with pytest.raises(GatewiseError, match="did you mean 'model.safetensors'"):
+    with pytest.raises(GatewiseError, match=r"did you mean 'model\.safetensors'"):
         surgery.load(folder)
     (folder / "weights.safetensors").unlink()
     with pytest.raises(GatewiseError, match="has no weights"):

@@ -97,7 +97,7 @@ def test_a_tree_nested_without_end_is_refused(folder):
     for _ in range(300):
         node = {"type": "Sequential", "config": {}, "children": {"0": node}}
     change(folder, builder={"config": node})
-    with pytest.raises(GatewiseError, match="deep|do not fit"):
+    with pytest.raises(GatewiseError, match=r"deep|do not fit"):
         surgery.load(folder)
 
 

@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from gatewise import surgery
 
@@ -112,7 +112,9 @@ def test_three_parts_that_run_in_another_order_are_no_ffn():
     assert kinds(ActLast()) == [("act", "activation", "relu")]
 
 
-@pytest.mark.parametrize("act", [F.gelu, torch.tanh, functools.partial(F.gelu, approximate="tanh"), nn.Mish()])
+@pytest.mark.parametrize(
+    "act", [functional.gelu, torch.tanh, functools.partial(functional.gelu, approximate="tanh"), nn.Mish()]
+)
 def test_an_encoder_layer_may_hold_a_function_or_a_module(act):
     layer = nn.TransformerEncoderLayer(8, 2, 16, activation=act)
     (site,) = surgery.find_sites(layer)
@@ -142,8 +144,6 @@ def test_one_mlp_in_every_layer_is_counted_once():
     assert site.paths == ("0.b", "2.b")
 
 
-
-
 def test_a_bert_layer_with_other_names_is_found():
     """The two halves of BERT's FFN under names of our own."""
 
@@ -151,7 +151,7 @@ def test_a_bert_layer_with_other_names_is_found():
         def __init__(self):
             super().__init__()
             self.w = nn.Linear(4, 8)
-            self.f = F.silu
+            self.f = functional.silu
 
         def forward(self, x):
             return self.f(self.w(x))
@@ -179,7 +179,7 @@ def test_a_bert_layer_with_other_names_is_found():
     assert (site.path, site.family, site.before) == ("one.f", "bert", "silu")
     new, _ = surgery.swap(model, "relu")
     x = torch.randn(2, 4)
-    expected = model.two(F.relu(model.one.w(x)), x)
+    expected = model.two(functional.relu(model.one.w(x)), x)
     assert torch.equal(new(x), expected)
 
 

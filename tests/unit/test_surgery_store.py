@@ -228,7 +228,7 @@ class Unknown(nn.Module):
 
 @pytest.mark.parametrize("wrap", [lambda m: m, lambda m: nn.Sequential(nn.ReLU(), m)])
 def test_an_unknown_class_says_what_to_do(wrap, tmp_path):
-    with pytest.raises(GatewiseError, match="(?s)Unknown.*gatewise_builder"):
+    with pytest.raises(GatewiseError, match=r"(?s)Unknown.*gatewise_builder"):
         surgery.save(wrap(Unknown()), tmp_path)
 
 

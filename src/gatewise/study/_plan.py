@@ -135,6 +135,21 @@ class Judge:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a machine costs. Without `utilisation` (the share of an hour in which it answers) no cost is ever shown."""
+
+    price_per_hour: float = 0.0
+    requests_per_day: int = 0
+    utilisation: float = 0.0
+
+    def __post_init__(self) -> None:
+        good = math.isfinite(self.price_per_hour) and self.price_per_hour > 0
+        _require(good, f"cost.price_per_hour must be above 0, not {self.price_per_hour!r}")
+        _require(self.requests_per_day >= 0, f"cost.requests_per_day must be 0 or more, not {self.requests_per_day!r}")
+        _require(0 <= self.utilisation <= 1, f"cost.utilisation is a share from 0 to 1, not {self.utilisation!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One question: arms on one subject, with one family of verdicts."""
 
@@ -145,6 +160,7 @@ class Part:
     measure: Measure | None = None
     train: Train | None = None
     judge: Judge = field(default_factory=Judge)
+    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         if not self.baseline and self.arms:
@@ -206,6 +222,7 @@ def from_json(data: dict[str, Any]) -> Plan:
                 "measure": build(Measure, part["measure"]) if part["measure"] else None,
                 "train": build(Train, part["train"]) if part["train"] else None,
                 "judge": build(Judge, part["judge"]),
+                "cost": build(Cost, part["cost"]) if part["cost"] else None,
             },
         )
         for part in data["parts"]

@@ -7,11 +7,11 @@ from typing import Any
 
 from gatewise.core import GatewiseError, unknown_name
 
-from ._plan import Arm, Judge, Measure, Part, Plan, Subject, Train, seconds
+from ._plan import Arm, Cost, Judge, Measure, Part, Plan, Subject, Train, seconds
 
 STUDY_KEYS = ("name", "question", "baseline", "arms", "budget", "seed")
-PART_KEYS = ("name", "baseline", "arms", "subject", "measure", "train", "judge")
-TABLES: dict[str, type] = {"subject": Subject, "measure": Measure, "train": Train, "judge": Judge}
+TABLES: dict[str, type] = {"subject": Subject, "measure": Measure, "train": Train, "judge": Judge, "cost": Cost}
+PART_KEYS = ("name", "baseline", "arms", *TABLES)
 
 
 def read_plan(path: Path) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """From judged comparisons to plain words: does each arm pay, why, and what would settle the rest."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from gatewise.core import METRICS, Verdict
 
-from ._cells import TRAIN
+from ._cells import TRAIN, cells
 from ._evidence import Judged
 from ._plan import TIMED
 from ._questions import Record
@@ -180,6 +181,28 @@ def verdict(
     }
 
 
+def costs(record: Record) -> list[str]:
+    """What a million requests cost on this machine, by arm and condition, at the plan's price and utilisation."""
+    part = record.part
+    if part.cost is None or part.cost.utilisation == 0 or part.measure is None:
+        return []
+    lines: list[str] = []
+    for cell in cells(part.measure):
+        rows = record.processes(cell.id)
+        prices: list[str] = []
+        for arm in record.arms:
+            values = [median(row["values"][arm.label]) for row in rows if arm.label in row["values"]]
+            if values:
+                hours = median(values) / cell.batch / 3600 / part.cost.utilisation
+                prices.append(f"{arm.label} {1e6 * hours * part.cost.price_per_hour:.3g}")
+        if prices:
+            lines.append(
+                f"{part.name}: a million requests at batch {cell.batch} cost {', '.join(prices)} "
+                f"(price {part.cost.price_per_hour:g} an hour, utilisation {part.cost.utilisation:.0%}, machine time only)."
+            )
+    return lines
+
+
 def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
     """What the verdicts of a part rest on: how much evidence there is, and what identical copies did."""
     part, reasons = record.part, list[str]()
@@ -200,6 +223,7 @@ def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
             f"{part.name}: {len(runs)} runs{steps}, {part.train.seeds} paired seeds, the same data in the same order; "
             f"the target is {settings['target']}."
         )
+    reasons += costs(record)
     family = sum(not answer.question.twin for answer in found)
     reasons.append(
         f"{part.name}: the chance that any of its {family} verdicts is wrong is held at {part.judge.alpha:.0%} (Holm)."

@@ -66,7 +66,7 @@ def architecture(name: str) -> Any:
 
 
 def transformers_module() -> Any:
-    """`transformers` itself (its parts are imported when they are used). Raises `MissingExtraError` where it is missing."""
+    """`transformers` itself; its parts are imported on use. Raises `MissingExtraError` where it is missing."""
     try:
         return import_module("transformers")
     except ImportError as error:
