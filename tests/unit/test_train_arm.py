@@ -56,6 +56,12 @@ def test_the_curve_has_its_points_and_ends_with_the_final_loss():
     assert result.parameters == SMALL.fresh("gelu", seed=0).num_parameters
 
 
+def test_late_points_are_the_points_of_the_whole_curve():
+    whole = train_arm(SMALL, "gelu", seed=0, plan=PLAN)
+    late = train_arm(SMALL, "gelu", seed=0, plan=replace(PLAN, eval_from=0.6))
+    assert late.curve == whole.curve[1:]
+
+
 def test_progress_hears_each_point():
     heard: list[tuple[int, float]] = []
     result = train_arm(SMALL, "gelu", seed=0, plan=PLAN, progress=lambda step, loss: heard.append((step, loss)))

@@ -23,6 +23,7 @@ from gatewise.train import MIN_STEPS, TrainPlan, run_seconds, scaled_plan
         ({"learning_rate": float("nan")}, "train.learning_rate"),
         ({"learning_rate": float("inf")}, "train.learning_rate"),
         ({"warmup": 1.0}, "train.warmup"),
+        ({"eval_from": 1.0}, "train.eval_from"),
         ({"beta2": 1.0}, "train.beta2"),
         ({"weight_decay": -0.1}, "train.weight_decay"),
         ({"final_rate": 2.0}, "train.final_rate"),
@@ -81,13 +82,14 @@ def test_a_scaled_plan_fits_its_time_or_is_refused(
     except GatewiseError:
         assert min((seconds - 10 * cost) / step, 10**9 if most is None else most) < MIN_STEPS
         return
-    points = plan.steps // plan.eval_every
+    points = sum(plan.evaluates(done) for done in range(1, plan.steps + 1))
     assert plan.steps >= MIN_STEPS
     assert plan.steps * step + points * cost <= seconds * (1 + 1e-9)
     assert most is None or plan.steps <= most
     assert plan.steps % plan.eval_every == 0
     assert points == (10 if 10 * cost <= seconds / 4 else 5)
-    assert plan.steps * 8 % (plan.eval_every * 10) == 0
+    assert plan.evaluates(plan.steps * 8 // 10)
+    assert plan.evaluates(plan.steps)
 
 
 def test_a_scaled_plan_keeps_the_rest_and_says_what_it_would_take():
@@ -109,3 +111,12 @@ def test_run_seconds_is_the_inverse_of_a_scaled_plan(steps: int, step: float, ev
     # Just below the time at which a curve gets its ten points, a run of five holds more steps than asked for.
     assert scaled_plan(seconds, step, eval_seconds=evaluation).steps >= steps
     assert scaled_plan(seconds, step, eval_seconds=evaluation, most_steps=steps).steps == steps
+
+
+def test_points_of_a_curve_by_hand():
+    def points(plan: TrainPlan) -> list[int]:
+        return [done for done in range(1, plan.steps + 1) if plan.evaluates(done)]
+
+    assert points(TrainPlan(steps=100, eval_every=10, eval_from=0.6)) == [60, 70, 80, 90, 100]
+    assert points(TrainPlan(steps=7, eval_every=3)) == [3, 6, 7]
+    assert points(TrainPlan(steps=3, eval_every=9, eval_from=0.9)) == [3]

@@ -100,7 +100,7 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
     for index, arm in enumerate(models):
         model, report = made.build(arm.name, matching=arm.matching, seed=seed)
         target = folder / f"{index:02d}"
-        surgery.save(model, target)
+        made.save(model, target)
         loaded = made.load(target)
         count = measure.parameters(loaded)
         baseline_parameters = baseline_parameters or count

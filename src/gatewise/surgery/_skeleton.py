@@ -1,5 +1,7 @@
 """A model rebuilt from plain data without its weights, and whether that is the model one has."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,11 +15,20 @@ from ._recognise import is_function
 from .builders import BUILDERS
 
 
-def build_skeleton(builder: dict[str, Any], edits: list[dict[str, Any]]) -> nn.Module:
+CALLER = "caller"
+"""The builder's name in the recipe of a model that only the user's own code can build."""
+
+
+def build_skeleton(
+    builder: dict[str, Any], edits: list[dict[str, Any]], own: Callable[[], nn.Module] | None = None
+) -> nn.Module:
     """Run the builder, then the edits. Draws no random numbers; the weights hold arbitrary values.
 
-    Raises `GatewiseError` when the builder is unknown or its config does not build.
+    `own` is the caller's own code, for a recipe that says it needs it.
+    Raises `GatewiseError` when the builder is unknown, missing, or its config does not build.
     """
+    if builder["name"] == CALLER:
+        return _build_own(own, edits)
     build = BUILDERS[builder["name"]]
     dtype = torch.get_default_dtype()
     try:
@@ -30,6 +41,16 @@ def build_skeleton(builder: dict[str, Any], edits: list[dict[str, Any]]) -> nn.M
         raise GatewiseError(f"the builder {builder['name']!r} cannot build this config: {error}") from error
     finally:
         torch.set_default_dtype(dtype)
+    return model.eval()
+
+
+def _build_own(own: Callable[[], nn.Module] | None, edits: list[dict[str, Any]]) -> nn.Module:
+    if own is None:
+        raise GatewiseError("only the code that built this model can build it again: load it with builder=FUNCTION")
+    with torch.random.fork_rng(devices=[]):
+        model = copy.deepcopy(own())
+    for edit in edits:
+        apply_edit(model, edit)
     return model.eval()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from . import _tensors as tensors
 from ._recipe import RECIPE, SCHEMA, WEIGHTS, check_weights, file_sha256, read_recipe, weights_path
 from ._report import history, set_history
 from ._safetensors import lint
-from ._skeleton import build_skeleton, check_same
+from ._skeleton import CALLER, build_skeleton, check_same
 from .builders import BUILDERS, huggingface, modules
 
 
@@ -26,11 +27,18 @@ def describe(model: nn.Module) -> dict[str, Any]:
     return recipe
 
 
-def save(model: nn.Module, directory: str | Path) -> Path:
+Builder = Callable[[], nn.Module]
+"""The user's own code that builds a model, as it was before any surgery."""
+
+
+def save(model: nn.Module, directory: str | Path, *, builder: Builder | None = None) -> Path:
     """Write `model.safetensors` and `recipe.json` into a folder, which is made where it is missing.
 
     Each file is written beside its place and then renamed. Nothing is pickled. Before anything is written, the model is
     rebuilt from the recipe and compared: a model that would come back as another one is refused.
+
+    `builder` is for a model of classes that plain data cannot rebuild: it builds the model as it was before any surgery,
+    and has to be given to `load` again. Nothing of it is stored.
 
     Returns the folder. Raises `GatewiseError` when the model cannot be described or the folder cannot be written.
     """
@@ -38,7 +46,7 @@ def save(model: nn.Module, directory: str | Path) -> Path:
     from safetensors.torch import save_file
 
     folder = Path(directory)
-    recipe, captured = _describe(model)
+    recipe, captured = _describe(model, builder)
     weights, new = folder / WEIGHTS, folder / f".{WEIGHTS}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,11 +64,11 @@ def save(model: nn.Module, directory: str | Path) -> Path:
     return folder
 
 
-def load(directory: str | Path) -> nn.Module:
+def load(directory: str | Path, *, builder: Builder | None = None) -> nn.Module:
     """The model of a folder, in eval mode, bit by bit what was saved; its parameters lie in memory of their own.
 
     A folder without `recipe.json` but with Hugging Face's `config.json` is read as such. Nothing in the folder is
-    executed. Raises `GatewiseError` when a file is missing, broken, of a newer schema or not the one described.
+    executed; `builder` is the caller's own code, for a model that was saved with one. Raises `GatewiseError` when a file is missing, broken, of a newer schema or not the one described.
     """
     folder = Path(directory)
     if not folder.is_dir():
@@ -75,25 +83,27 @@ def load(directory: str | Path) -> nn.Module:
     path = weights_path(folder, recipe)
     check_weights(path, recipe)
     lint(path)
-    model = build_skeleton(recipe["builder"], recipe["edits"])
+    model = build_skeleton(recipe["builder"], recipe["edits"], builder)
     try:
         tensors.place(model, tensors.Captured(tensors=tensors.FileTensors(path), **recipe["tensors"]))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GatewiseError(f"the tensors in {path.parent / RECIPE} do not fit the model: {error}") from error
-    if recipe["builder"]["name"] not in BUILDERS.table:
+    if recipe["builder"]["name"] not in (CALLER, *BUILDERS.table):
         model.gatewise_builder = recipe["builder"]  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     set_history(model, {key: recipe[key] for key in ("weights_state", "edits", "surgeries")})
     return model
 
 
-def _describe(model: nn.Module) -> tuple[dict[str, Any], tensors.Captured]:
+def _describe(model: nn.Module, caller: Builder | None = None) -> tuple[dict[str, Any], tensors.Captured]:
     past = history(model)
     edits = past["edits"]
     own: Any = getattr(model, "gatewise_builder", None)
-    if own is not None:
+    if caller is not None:
+        builder: dict[str, Any] = {"name": CALLER, "config": {}}
+    elif own is not None:
         if not isinstance(own, dict) or set(own) != {"name", "config"} or not isinstance(own["config"], dict):
             raise GatewiseError("`gatewise_builder` must be {'name': NAME, 'config': {...}} and nothing else")
-        builder: dict[str, Any] = {"name": own["name"], "config": own["config"]}
+        builder = {"name": own["name"], "config": own["config"]}
     elif huggingface.is_pretrained(model):
         builder = {"name": "huggingface", "config": huggingface.describe(model)}
     else:
@@ -103,7 +113,7 @@ def _describe(model: nn.Module) -> tuple[dict[str, Any], tensors.Captured]:
         builder = json.loads(json.dumps(builder, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise GatewiseError(f"the builder config of {type(model).__name__} is no plain JSON: {error}") from error
-    check_same(model, build_skeleton(builder, edits))
+    check_same(model, build_skeleton(builder, edits, caller))
     captured = tensors.capture(model)
     recipe = {
         "schema": SCHEMA,

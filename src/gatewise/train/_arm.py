@@ -106,7 +106,7 @@ def train_arm(
             loss = trainer.step()
             if not math.isfinite(loss):
                 failure = f"NaN/inf loss at step {trainer.done}"
-            elif trainer.done % plan.eval_every == 0 or trainer.done == plan.steps:
+            elif plan.evaluates(trainer.done):
                 value = trainer.heldout(heldout)
                 if math.isfinite(value):
                     curve.append((trainer.done, value))

@@ -6,6 +6,9 @@ steps than the baseline needs before it counts as "never reached". At the very e
 in loss would be a huge one in steps. One target per seed keeps the pairs: what made a seed easy or hard (the order of
 its data, its first weights) made it so for both arms.
 
+Between two points the curve is taken as a straight line. A falling curve lies below it, so points should stand close
+where the target is: at every tenth of the steps, as the plans here have them.
+
 Both arms are read by the same function, so a baseline that happens to dip below its target earlier is counted there.
 With a falling learning rate the steps are those *of this schedule*: not a forecast for a longer or a shorter one.
 """

@@ -1,7 +1,8 @@
 """A user's own model and data from `package.module:function`. It runs code, so it is for the command line only."""
 
+import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -63,16 +64,19 @@ class FunctionModel(Workload):
             "workload": self.name,
             "data": {
                 "texts": f"{self._num_items} items of the user's own",
-                "sha256": surgery.tensor_hash({str(i): tensor for i, tensor in enumerate(tensors)}),
+                "sha256": tensor_hash({str(i): tensor for i, tensor in enumerate(tensors)}),
             },
-            "model_sha256": surgery.tensor_hash(self._made[0].state_dict()),
+            "model_sha256": tensor_hash(self._made[0].state_dict()),
         }
 
     def original(self) -> nn.Module:
         return self._made[0]
 
+    def save(self, model: nn.Module, folder: Path) -> None:
+        surgery.save(model, folder, builder=self.original)
+
     def load(self, folder: Path) -> nn.Module:
-        return surgery.load(folder, builder=lambda: self.function()[0])
+        return surgery.load(folder, builder=self.original)
 
     def inputs(self, batch: int, tokens: int, seed: int) -> Any:
         del tokens  # the user's items have the length that they have
@@ -109,6 +113,16 @@ class FunctionModel(Workload):
         wanted = [int(label) for label in labels]
         scores = tuple(float(a == b) for a, b in zip(answers.tolist(), wanted, strict=True))
         return Quality(name="accuracy", scores=scores, chance=chance([str(label) for label in wanted]))
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _tensors(name: str, inputs: Any) -> list[Tensor]:

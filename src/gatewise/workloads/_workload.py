@@ -58,6 +58,10 @@ class Workload(ABC):
             return self.original(), None
         return surgery.swap(self.original(), arm, matching=matching, seed=seed)
 
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """An arm to disk."""
+        surgery.save(model, folder)
+
     def load(self, folder: Path) -> nn.Module:
         """An arm back from disk; every arm of a timed cell is built this way."""
         return surgery.load(folder)
