@@ -5,14 +5,16 @@ from typing import Any
 
 from gatewise.core import GatewiseError, fewest
 
-from ._cells import cells, run_arms, timed_family
-from ._plan import TIMED, Part, Plan
+from ._cells import Cell, cells, run_arms, timed_family
+from ._plan import TIMED, Measure, Part, Plan
 
 START_S = 4.5
 """One process with torch, transformers and a small model, until it is ready to measure; replaced by what is measured."""
 
-SLICE_S = 0.6
-"""Timing time of one cell in one process, unless two rounds of its arms take longer."""
+SHORT_SLICE_S, SLICE_S = 0.8, 2.0
+"""Timing time of one cell in one process, unless its rounds take longer: where time is short, and where it is not."""
+
+MOST_ROUNDS = 8
 
 PREPARE_S = 6.0
 FINISH_S = 2.0
@@ -21,10 +23,15 @@ MEMORY_PROCESSES = 8
 RUN_LEAST_S = 6.0
 """Seconds of one training run below which its curve would say nothing; replaced by what is measured."""
 
-RUN_SHARE = 1.1
+RUN_SHARE = 1.15
 """What a run may take beyond its measured price, two of them side by side."""
 
+TRAIN_START_S = 3.0
+OVERRUN = 0.1
+"""By how much of the budget runs that have begun may pass its end: a lost run would have been for nothing."""
+
 STEP_PROCESS_S = 3.0
+FEWEST_SEEDS = 4
 
 
 def spoken(time_s: float) -> str:
@@ -54,27 +61,28 @@ class Prices:
     run_most_s: dict[str, float] = field(default_factory=dict[str, float])
     """One training run of the fewest and of the most steps, by part."""
 
+    def seed_s(self, part: Part) -> float:
+        """The least time of one seed of all arms of a part, side by side."""
+        run = self.run_most_s if part.train and part.train.steps else self.run_least_s
+        return len(part.arms) * run.get(part.name, RUN_LEAST_S) / self.side_by_side
+
     def training_s(self, part: Part) -> float:
-        """The least time of all training runs of a part."""
-        if part.train is None:
-            return 0.0
-        run = self.run_most_s if part.train.steps else self.run_least_s
-        return part.train.seeds * len(part.arms) * run.get(part.name, RUN_LEAST_S) / self.side_by_side
+        """The least time in which a part's training may be judged."""
+        return min(part.train.seeds, FEWEST_SEEDS) * self.seed_s(part) + TRAIN_START_S if part.train else 0.0
 
-    def cell_s(self, part: Part, batch: int, tokens: int) -> float:
-        """One cell in one process."""
-        call = self.call_s.get(f"{part.name}/{batch}x{tokens}", 0.004 * batch)
-        arms = len(run_arms(part, {})) + 1
-        return arms * call + max(SLICE_S, 2 * 2 * arms * call)
+    def round_s(self, part: Part, cell: Cell) -> float:
+        """One round of one cell: every arm and the twin, twice."""
+        call = self.call_s.get(f"{part.name}/{cell.batch}x{cell.tokens}", 0.004 * cell.batch)
+        return 2 * (len(run_arms(part, {})) + 1) * call
 
-    def process_s(self, part: Part) -> float:
-        """One timed process with all cells of a part, its share of the start included."""
+    def process_s(self, part: Part, rounds: int = 1, slice_s: float = SHORT_SLICE_S) -> float:
+        """One timed process with all cells of a part, its share of the start and a warm-up included."""
         if part.measure is None:
             return STEP_PROCESS_S
         compiled = 6.0 * len(part.arms) if "compile" in part.measure.runtimes else 0.0
         found = cells(part.measure)
         per_thread = len(part.measure.threads)
-        timed = sum(self.cell_s(part, cell.batch, cell.tokens) for cell in found)
+        timed = sum(self.round_s(part, cell) / 2 + max(slice_s, rounds * self.round_s(part, cell)) for cell in found)
         return per_thread * (self.start_s / self.side_by_side + compiled * len(found)) + timed
 
     def memory_s(self, part: Part) -> float:
@@ -91,6 +99,12 @@ class Schedule:
     memory: bool = True
     step_time: bool = True
     train_run_s: dict[str, float] = field(default_factory=dict[str, float])
+    seeds: dict[str, int] = field(default_factory=dict[str, int])
+    rounds: dict[str, int] = field(default_factory=dict[str, int])
+    """By part: seconds of one training run, its seeds, and the fewest rounds of a timed cell in one process."""
+
+    slice_s: float = SHORT_SLICE_S
+
     dropped: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def drop(self, what: str, why: str) -> None:
@@ -116,7 +130,7 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
             f"a first verdict on times takes {first_processes(part)} processes of about {prices.process_s(part):.0f} s"
         )
     else:
-        reason = f"{part.train.seeds if part.train else 0} seeds of {len(part.arms)} arms take {spoken(least)}"
+        reason = f"training {len(part.arms)} arms on {FEWEST_SEEDS} seeds takes {spoken(least)}"
     raise GatewiseError(
         f"a budget of {spoken(plan.budget_s)} cannot give one verdict: {reason}"
         f"\nit would take about {spoken(spent_s + least + 1)}; fewer arms or conditions make it less"
@@ -148,14 +162,40 @@ def allocate(plan: Plan, prices: Prices, left_s: float) -> Schedule:
         steps = 0.0
     left -= steps
     for part in training:
-        needed = prices.training_s(part)
-        if left < needed:
-            schedule.drop(
-                f"training of part {part.name!r}", f"it takes {spoken(needed)}, {spoken(max(left, 0))} are left"
-            )
-            continue
-        runs = (part.train.seeds if part.train else 0) * len(part.arms)
-        share = left * prices.side_by_side / runs / RUN_SHARE
-        schedule.train_run_s[part.name] = min(share, prices.run_most_s.get(part.name, share))
-        left -= runs * schedule.train_run_s[part.name] * RUN_SHARE / prices.side_by_side
+        left -= _allocate_training(part, prices, left, schedule)
+    _allocate_rounds(plan, prices, left, schedule)
     return schedule
+
+
+def _allocate_rounds(plan: Plan, prices: Prices, left: float, schedule: Schedule) -> None:
+    """What is still left makes each process more precise: longer slices first, then more rounds of the slow cells."""
+    timed = [part for part in plan.parts if is_timed(part)]
+    longer = sum(first_processes(part) * len(cells(part.measure or Measure())) for part in timed)
+    longer_s = longer * (SLICE_S - SHORT_SLICE_S)
+    if left >= longer_s:
+        schedule.slice_s = SLICE_S
+        left -= longer_s
+    for part in timed:
+        more = first_processes(part) * sum(prices.round_s(part, cell) for cell in cells(part.measure or Measure()))
+        schedule.rounds[part.name] = min(MOST_ROUNDS, 1 + max(0, int(left / len(timed) / more)))
+
+
+def _allocate_training(part: Part, prices: Prices, left: float, schedule: Schedule) -> float:
+    """Seeds and seconds a run for one part; fewer seeds before no training at all. Returns the seconds it takes."""
+    assert part.train is not None
+    needed = prices.training_s(part)
+    if left < needed:
+        schedule.drop(f"training of part {part.name!r}", f"it takes {spoken(needed)}, {spoken(max(left, 0))} are left")
+        return 0.0
+    left -= TRAIN_START_S
+    seeds = min(part.train.seeds, int(left / prices.seed_s(part)))
+    if seeds < part.train.seeds:
+        schedule.drop(
+            f"{part.train.seeds - seeds} of {part.train.seeds} seeds of part {part.name!r}",
+            f"{spoken(left)} are left, and one seed of all arms takes at least {spoken(prices.seed_s(part))}",
+        )
+    runs = seeds * len(part.arms)
+    share = left * prices.side_by_side / runs / RUN_SHARE
+    schedule.seeds[part.name] = seeds
+    schedule.train_run_s[part.name] = min(share, prices.run_most_s.get(part.name, share) / RUN_SHARE)
+    return runs * schedule.train_run_s[part.name] * RUN_SHARE / prices.side_by_side + TRAIN_START_S

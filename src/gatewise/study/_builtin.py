@@ -26,7 +26,7 @@ def builtin() -> dict[str, Any]:
                 "name": "training",
                 "arms": TRAINING_ARMS,
                 "subject": {"workload": "byte-lm"},
-                "train": {"seeds": 4},
+                "train": {"seeds": 6},
             },
         ],
     }

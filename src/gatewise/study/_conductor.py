@@ -80,7 +80,7 @@ class Conductor:
         saved = [arm.get("folder") for arm in record["arms"].values()] if record else []
         if record is None or not all((self._folder(part) / name).is_dir() for name in saved if name):
             self._tell(f"{part.name}: building {len(part.arms)} arms")
-            fresh = one_job(self._job("prepare", part, seed=self.plan.seed))
+            fresh = one_job(self._job("prepare", part, seed=self.plan.seed), threads=num_cores())
             if record is not None and fresh["facts"] != record["facts"]:
                 raise GatewiseError(
                     "the model or the data changed since this study began, so it cannot be resumed"
@@ -140,7 +140,7 @@ class Conductor:
             still_open = unsettled(judged(record), TIMED)
             open_cells = [c for c in cells(part.measure) if any(f"{name} {c.id}" in still_open for name in TIMED)]
             number = self._count(part)[0]
-            price = self.prices.process_s(part)
+            price = self.prices.process_s(part, self.schedule.rounds.get(part.name, 1), self.schedule.slice_s)
             count = min(until - number, self.prices.side_by_side, int((self._left() - budget.FINISH_S) / price))
             if not open_cells or count < 1:
                 return
@@ -157,7 +157,9 @@ class Conductor:
                 if not mine:
                     continue
                 jobs = [self._timing_job(part, group, mine, suffix, number) for number in numbers]
-                for number, found in zip(numbers, in_turn(jobs, threads=threads), strict=True):
+                for number, found in zip(
+                    numbers, in_turn(jobs, threads=threads, recycled=part.measure.allocator == "recycled"), strict=True
+                ):
                     self.store.add(part.name, number, found)
 
     def _timing_job(
@@ -168,9 +170,10 @@ class Conductor:
             part,
             arms=[arm.to_json() for arm in group],
             cells=[
-                {"id": cell.id + suffix, "batch": cell.batch, "tokens": cell.tokens, "seconds": budget.SLICE_S}
+                {"id": cell.id + suffix, "batch": cell.batch, "tokens": cell.tokens, "seconds": self.schedule.slice_s}
                 for cell in found
             ],
+            rounds=self.schedule.rounds.get(part.name, 1),
             threads=found[0].threads,
             device=found[0].device,
             seed=self._seed(part, f"time{suffix}", number),
@@ -234,21 +237,23 @@ class Conductor:
         settings = self.store.get(f"training:{part.name}")
         if settings is None:
             settings = self._training_settings(part)
+            seeds = self.schedule.seeds.get(part.name, part.train.seeds)
+            settings = {"plan": settings, "seeds": seeds}
             self.store.put(f"training:{part.name}", settings)
         record = read_record(self.store, part)
         # Seed by seed with all arms, so that an early end leaves complete pairs; the baseline first, its loss sets the target.
         jobs = [
-            self._job("train", part, arm=arm.label, run_seed=seed, settings=settings)
-            for seed in range(part.train.seeds)
+            self._job("train", part, arm=arm.label, run_seed=seed, settings=settings["plan"])
+            for seed in range(settings["seeds"])
             for arm in record.arms
             if seed not in dict(record.rows.get(TRAIN + arm.arm, []))
         ]
-        total = part.train.seeds * len(record.arms)
-        self._tell(f"{part.name}: training {len(jobs)} runs of {settings['steps']} steps")
+        total = settings["seeds"] * len(record.arms)
+        self._tell(f"{part.name}: training {len(jobs)} runs of {settings['plan']['steps']} steps")
         for done, (job, found) in enumerate(queue(jobs, self.prices.side_by_side), 1 + total - len(jobs)):
             self.store.add(part.name, job["run_seed"], {TRAIN + job["arm"]: found})
             self._tell(f"{part.name}: trained {done} of {total} runs")
-            if self._left() < 0:
+            if self._left() < -budget.OVERRUN * self.plan.budget_s:
                 return  # the clock, not the data, ends it; only complete pairs are judged
 
     def _training_settings(self, part: Part) -> dict[str, Any]:

@@ -88,8 +88,12 @@ class Measure:
     tokens: tuple[int, ...] = (16,)
     threads: tuple[int, ...] = (1,)
     device: str = "cpu"
+    allocator: str = "recycled"
+    """`recycled`: freed memory is kept for the next call, as a tuned server does; `default`: the C library decides."""
 
     def __post_init__(self) -> None:
+        allocators = ("recycled", "default")
+        _require(self.allocator in allocators, f"measure.allocator is recycled or default, not {self.allocator!r}")
         for name in self.metrics:
             metric(name)
         wrong = [name for name in self.metrics if name in TRAINED]

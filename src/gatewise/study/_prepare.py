@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gatewise import activations, measure, surgery
-from gatewise.core import GatewiseError
+from gatewise.core import GatewiseError, num_cores
 from gatewise.runtimes import RUNTIMES
 from gatewise.workloads import Workload, workload
 
@@ -75,11 +75,16 @@ def unfair(arm_parameters: int, baseline_parameters: int, arm: Arm) -> str | Non
 
 
 def _timed_call(made: Workload, model: torch.nn.Module, inputs: Any) -> float:
-    with torch.inference_mode():
-        made.run(model, inputs)
-        start = time.perf_counter()
-        made.run(model, inputs)
-    return time.perf_counter() - start
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            made.run(model, inputs)
+            start = time.perf_counter()
+            made.run(model, inputs)
+        return time.perf_counter() - start
+    finally:
+        torch.set_num_threads(threads)
 
 
 def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
     """
     if part.measure is None:
         raise GatewiseError(f"part {part.name!r} has nothing to measure")
-    torch.set_num_threads(max(part.measure.threads))
+    torch.set_num_threads(num_cores())  # nothing is timed here but the prices, and those on one thread
     made = subject_workload(part)
     smallest = made.inputs(part.measure.batch[0], part.measure.tokens[0], seed)
     record: dict[str, Any] = {"facts": made.facts(), "arms": {}, "outputs": {}, "quality": {}, "prices": {}}

@@ -181,7 +181,8 @@ def _trained(record: Record) -> Iterator[Question]:
     steps = record.processes(STEP_CELL)
     arms = [arm for arm in record.arms if arm.arm != part.baseline]
     twin = groups(record.arms, together=True)[0][1]
-    conditions = {"seeds": part.train.seeds, **record.prepared.get("training", {}).get("conditions", {})}
+    steps_done = {row["steps"] for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows}
+    conditions = {"steps": max(steps_done)} if steps_done else {}
     step_rule = rule_of("step_time", part.judge)
     for arm in (twin, *arms):
         ask = partial(

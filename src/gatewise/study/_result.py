@@ -181,6 +181,9 @@ def _not_measured(record: Record) -> Iterator[dict[str, str]]:
                 metric = "output_difference" if key == "outputs" else key
                 yield {"what": f"{part.name}: {METRICS[metric].label} of {label}", "reason": entry["reason"]}
     if part.cost and part.cost.utilisation == 0:
-        yield {"what": f"{part.name}: cost", "reason": "a cost is never shown without cost.utilisation, a share of 0 to 1"}
+        yield {
+            "what": f"{part.name}: cost",
+            "reason": "a cost is never shown without cost.utilisation, a share of 0 to 1",
+        }
     if part.measure.device == "cpu":
         yield {"what": f"{part.name}: accelerators", "reason": "the plan measures on the CPU only"}

@@ -42,8 +42,8 @@ def moved(inputs: Any, device: str) -> Any:
 def latency(job: dict[str, Any]) -> Run:
     """Load the arms of some cells in random order, each from its folder; the returned call times them all.
 
-    `job`: plan, part (index), arms (label, folder, runtime, slowdown), cells (id, batch, tokens, seconds), threads,
-    device, seed.
+    `job`: plan, part (index), arms (label, folder, runtime, slowdown), cells (id, batch, tokens, seconds), rounds,
+    threads, device, seed.
     """
     torch.set_num_threads(job["threads"])
     part = from_json(job["plan"]).parts[job["part"]]
@@ -65,7 +65,7 @@ def latency(job: dict[str, Any]) -> Run:
             for arm in job["arms"]:
                 call = _call(made.run, prepared[arm["label"]].model, inputs)
                 calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if arm["slowdown"] else call
-            effort = measure.Effort(seconds=cell["seconds"])
+            effort = measure.Effort(seconds=cell["seconds"], fewest=job["rounds"], warmup=1)
             with torch.inference_mode():
                 times = measure.interleave(calls, effort=effort, seed=rng.randrange(2**31), synchronise=synchronise)
             records[cell["id"]] = {

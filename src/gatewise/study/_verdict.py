@@ -220,7 +220,7 @@ def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
         runs = [row for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows]
         steps = f" of {max(row['steps'] for row in runs):,} steps" if runs else ""
         reasons.append(
-            f"{part.name}: {len(runs)} runs{steps}, {part.train.seeds} paired seeds, the same data in the same order; "
+            f"{part.name}: {len(runs)} runs{steps}, paired by seed, the same data in the same order; "
             f"the target is {settings['target']}."
         )
     reasons += costs(record)

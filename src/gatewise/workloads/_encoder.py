@@ -129,11 +129,11 @@ class TextModel(Workload):
         return [self._pad(group, max(len(row) for row in group)) for group in groups]
 
     def probe(self) -> Sequence[dict[str, Tensor]]:
-        """400 texts evenly spread over the source, untruncated up to 128 tokens, in batches of 32."""
+        """400 texts evenly spread over the source, up to 128 tokens, in batches of 32 of like length: little padding."""
         rows = self._encoded
         if len(rows) > NUM_PROBES:
             rows = [rows[i * len(rows) // NUM_PROBES] for i in range(NUM_PROBES)]
-        return self._batches(rows)
+        return self._batches(sorted(rows, key=len))
 
     def quality(self, model: nn.Module) -> Quality | None:
         if self.labelled is None:
