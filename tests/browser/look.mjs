@@ -44,6 +44,8 @@ async function visit(name, settings) {
       messages,
       heading: await page.locator("h1").innerText(),
       headings: await page.locator("h1").count(),
+      // How far the first arm's answer starts below the first screen, in CSS pixels.
+      answersBelow: (await page.locator(".answers li").first().boundingBox()).y - page_settings.viewport.height,
       text: (await main.innerText()).length,
       tables: await page.locator("table").count(),
       figures: await page.locator("svg[role=img]:visible").count(),
@@ -56,7 +58,8 @@ async function visit(name, settings) {
     }
     if (audit) {
       await page.evaluate(axeSource);
-      const result = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+      const result = await page.evaluate(() => axe.run(document));
+      found.passes = result.passes.length;
       found.violations = result.violations.map((each) => ({
         id: each.id, help: each.help, nodes: each.nodes.slice(0, 5).map((node) => node.html.slice(0, 200)),
       }));

@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def test_ranks_grow_by_at_most_one_and_never_cross_the_middle() -> None:
     known = [rank(n, 0.05) for n in range(1, 400)]
     ranks = [value for value in known if value is not None]
     assert len(ranks) > 390
-    assert all(0 <= b - a <= 1 for a, b in zip(ranks, ranks[1:], strict=False))
+    assert all(0 <= b - a <= 1 for a, b in pairwise(ranks))
     assert all(value > n / 2 for n, value in enumerate(known, 1) if value is not None)
 
 

@@ -1,6 +1,9 @@
 """What the command line takes. Names of plug-ins are checked where they are used, so that parsing imports nothing."""
 
 import argparse
+from collections.abc import Callable
+
+Add = Callable[..., argparse.ArgumentParser]
 
 COMMANDS = {"evaluate": "._evaluate", "swap": "._swap", "report": "._report"}
 
@@ -16,14 +19,13 @@ def parser(version: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gatewise {version}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    _evaluate(commands)
-    _swap(commands)
-    _report(commands)
+    for describe in (_evaluate, _swap, _report):
+        describe(commands.add_parser)
     return top
 
 
-def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser(
+def _evaluate(add: Add) -> None:
+    command = add(
         "evaluate",
         help="the main job: a study from plan to report",
         description="Run a study and write result.json, report.md and report.html. Without PLAN: the built-in study "
@@ -31,15 +33,13 @@ def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         epilog="exit codes: 0 done, 2 bad input; with --fail-on 1 the gate failed, 3 it could not be decided",
     )
     command.add_argument(
-        "plan", nargs="?", metavar="PLAN", help="PLAN.toml, a model folder, or package.module:function"
+        "plan", nargs="?", metavar="PLAN", help="PLAN.toml, a workload, a model folder, or package.module:function"
     )
     command.add_argument("--workload", metavar="NAME", help="a built-in workload: sentence-encoder, byte-lm")
     command.add_argument("--arms", metavar="A,B,…", help="activations and gates; the first is the baseline")
     command.add_argument("--seeds", type=int, metavar="N", help="train the arms from scratch with N paired seeds")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 90s, 2m, 1h")
-    command.add_argument(
-        "--out", default=DEFAULT_OUT, metavar="DIR", help=f"the record's folder (default {DEFAULT_OUT})"
-    )
+    command.add_argument("--out", metavar="DIR", help=f"the record's folder (default: {DEFAULT_OUT}, or the next free)")
     command.add_argument("--resume", action="store_true", help="go on with the study in --out")
     command.add_argument(
         "--set",
@@ -53,8 +53,8 @@ def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     command.add_argument("--json", action="store_true", help="print result.json on standard output and nothing else")
 
 
-def _swap(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser(
+def _swap(add: Add) -> None:
+    command = add(
         "swap",
         help="surgery on a real model, saved as safetensors + recipe",
         description="Swap the activation or the feed-forward blocks of a model and save the new one.",
@@ -71,8 +71,8 @@ def _swap(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     command.add_argument("--json", action="store_true", help="print the surgery report as JSON")
 
 
-def _report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser(
+def _report(add: Add) -> None:
+    command = add(
         "report",
         help="render a stored study again",
         description="Write result.json, report.md and report.html of a stored study, finished or not.",

@@ -10,6 +10,7 @@ from typing import Any
 
 from gatewise.core import GatewiseError
 
+from ._arguments import DEFAULT_OUT
 from ._progress import Progress
 
 
@@ -18,7 +19,7 @@ def run(parsed: argparse.Namespace) -> int:
     from gatewise import report, study
 
     plan = study.to_plan(_tables(parsed))
-    out = Path(parsed.out)
+    out = Path(parsed.out) if parsed.out else _default_out(resume=parsed.resume)
     progress = Progress(sys.stderr)
     try:
         document = study.evaluate(plan, out, resume=parsed.resume, progress=progress.show, replay=_replay(parsed))
@@ -35,6 +36,14 @@ def run(parsed: argparse.Namespace) -> int:
         report.terminal(document)
         print(f"\nwritten: {', '.join(str(path) for path in written)}")
     return _gate(document, parsed.fail_on)
+
+
+def _default_out(*, resume: bool) -> Path:
+    """`gatewise-out`, or the next free `gatewise-out-2`, ...; to resume, the last one that is there."""
+    number, last = 1, Path(DEFAULT_OUT)
+    while (path := Path(DEFAULT_OUT if number == 1 else f"{DEFAULT_OUT}-{number}")).exists():
+        number, last = number + 1, path
+    return last if resume else path
 
 
 def _rescue(out: Path, read: Callable[[Path], dict[str, Any]], write: Callable[[dict[str, Any], Path], Any]) -> None:
@@ -55,8 +64,9 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
     if target and target.endswith(".toml"):
         tables = read_plan(Path(target))
     elif target or parsed.workload:
-        tables = {"study": {}, "subject": {"model": target} if target else {"workload": parsed.workload}}
-        if parsed.seeds is None and parsed.workload == "byte-lm":
+        named = parsed.workload or (target if _is_name(target) else "")
+        tables = {"study": {}, "subject": {"workload": named} if named else {"model": target}}
+        if parsed.seeds is None and named == "byte-lm":
             tables["train"] = {}
     elif parsed.arms or parsed.seeds:
         raise GatewiseError("--arms and --seeds need a model or --workload; without them the built-in study runs")
@@ -65,9 +75,9 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
     study: dict[str, Any] = tables.setdefault("study", {})
     if parsed.arms:
         study["arms"] = [name.strip() for name in parsed.arms.split(",") if name.strip()]
-    elif target and not target.endswith(".toml"):
+    elif "model" in tables.get("subject", {}):
         study.setdefault("arms", ["original", "gelu", "gelu_tanh", "silu", "relu"])
-    elif parsed.workload:
+    elif "subject" in tables:
         study.setdefault("arms", ["gelu", "relu", "swiglu"])
     if parsed.seeds is not None:
         tables.setdefault("train", {})["seeds"] = parsed.seeds
@@ -78,6 +88,11 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
     study.setdefault("name", f"{target or parsed.workload}: does another activation pay?")
     apply_settings(tables, parsed.settings)
     return tables
+
+
+def _is_name(target: str) -> bool:
+    """Whether this can only be a workload's name: no path, no function, no file."""
+    return target.replace("-", "").replace("_", "").isalnum() and not Path(target).exists()
 
 
 def _replay(parsed: argparse.Namespace) -> str:

@@ -30,9 +30,8 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     print(f"{len(report.sites)} sites now compute {report.to}; weights: {report.weights_state}")
     for site in report.sites:
-        print(
-            f"  {site.path}: {site.before} -> {site.after}, {site.parameters_before:,} -> {site.parameters_after:,} parameters"
-        )
+        counts = f"{site.parameters_before:,} -> {site.parameters_after:,} parameters"
+        print(f"  {site.path}: {site.before} -> {site.after}, {counts}")
     for path, reason in report.left:
         print(f"  left alone {path}: {reason}")
     print(f"parameters {report.parameters_before:,} -> {report.parameters_after:,}; saved in {out}")

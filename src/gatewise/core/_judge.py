@@ -83,7 +83,7 @@ class Rule:
         return math.exp(effect) if self.kind == "ratio" else effect
 
     def effect(self, baseline: float, arm: float) -> float:
-        """The effect of one pair: log(arm / baseline), or arm - baseline. Raises `GatewiseError` on impossible values."""
+        """The effect of one pair: log(arm / baseline), or arm - baseline. Raises `GatewiseError` on impossible ones."""
         if not (math.isfinite(baseline) and math.isfinite(arm)):
             raise GatewiseError(f"a pair must be finite, not ({baseline!r}, {arm!r})")
         if self.kind == "difference":
@@ -250,7 +250,7 @@ def compare(
             (a process, a seed, an item). Pairs that share a process are not independent: pass one value per process.
         kind: `ratio` (times, sizes) or `difference` (scores, losses).
         direction: which way is better.
-        margin: the change that does not matter: a fraction for ratios, absolute for differences; 0 asks for direction only.
+        margin: the change that does not matter: a fraction for ratios, absolute for differences; 0: direction only.
         alpha: the chance of a wrong interval.
         method: `median`, the default for paired ratios: a confidence sequence in the order given, valid however often
             it is looked at; `mean`, the default otherwise: a t interval, valid for a number of values fixed beforehand.

@@ -1,4 +1,4 @@
-"""The metrics: what each measures, in which unit, which way is good, and how it is judged. This table is the only place."""
+"""The metrics: what each measures, in which unit, which way is good, how it is judged. The only place that says so."""
 
 from dataclasses import dataclass
 from typing import Literal

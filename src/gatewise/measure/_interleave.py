@@ -26,7 +26,7 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long to go on: until `seconds` have passed, but at least `fewest` and at most `most` pairs; after `warmup` calls."""
+    """How long to go on: for `seconds`, at least `fewest` and at most `most` pairs, after `warmup` calls an arm."""
 
     seconds: float
     fewest: int = 2

@@ -1,7 +1,7 @@
 """Renders a result document: terminal, HTML, Markdown, JSON. Judges nothing and measures nothing."""
 
+from ._format import Format as Format
 from ._formats import FORMATS as FORMATS
-from ._formats import Format as Format
 from ._formats import html as html
 from ._formats import markdown as markdown
 from ._formats import terminal as terminal

@@ -33,6 +33,12 @@ class Training:
     unit: str
     series: tuple[Series, ...]
 
+    @property
+    def late(self) -> bool:
+        """Whether the last third has enough points for a plot of its own."""
+        steps = sorted({x for each in self.series for x, _ in each.mean})
+        return sum(step >= _late(steps[0], steps[-1]) for step in steps) >= 3 if steps else False
+
     def table(self) -> tuple[tuple[float, ...], tuple[tuple[str, tuple[str, ...]], ...]]:
         """The means at no more than seven steps: the steps, then per arm its numbers."""
         steps = sorted({x for each in self.series for x, _ in each.mean})
@@ -118,17 +124,26 @@ def _mean(runs: Sequence[Points]) -> Points:
     return tuple((x, sum(table[x] / len(tables) for table in tables)) for x in shared)
 
 
+def _late(first: float, last: float) -> float:
+    return first + (last - first) * 2.0 / 3.0 - 1e-9
+
+
 def training_plot(data: Training, ident: str, late: bool) -> Markup:
-    """The curves; `late` shows the last third of the steps only, where small differences can be seen."""
+    """The curves; `late` shows the last third of the steps only, where small differences can be seen.
+
+    The names stand where the curves are apart; beside the whole run they would only pile up.
+    """
     width, height, left, top, bottom = 500.0, 320.0, 46.0, 26.0, 44.0
     lines = [run for each in data.series for run in (*each.runs, each.mean)]
     last = max((x for run in lines for x, _ in run), default=0.0)
     first = min((x for run in lines for x, _ in run), default=0.0)
-    start = first + (last - first) * 2.0 / 3.0 if late else first
-    seen = [(x, y) for run in lines for x, y in run if x >= start]
+    seen = [(x, y) for run in lines for x, y in run if not late or x >= _late(first, last)]
     if not seen or not last > first:
         return Markup("")
-    right = width - min(max(_svg.text_width(each.arm, 13.0) for each in data.series) + 16.0, 120.0)
+    start = min(x for x, _ in seen)
+    named = late or not data.late
+    names = max(_svg.text_width(each.arm, 13.0) for each in data.series) + 16.0 if named else 10.0
+    right = width - min(names, 120.0)
     low, high = min(y for _, y in seen), max(y for _, y in seen)
     pad = (high - low) * 0.06 or 1.0
     xs = _scale.linear(start, last, (left, right), 4)
@@ -139,7 +154,7 @@ def training_plot(data: Training, ident: str, late: bool) -> Markup:
     for each in data.series:
         if len(_kept(each.mean, xs)) > 1:
             body.append(_svg.path(_drawn(each.mean, xs, ys), f"mean {each.style}"))
-    body += _ends(data.series, xs, ys, (right, top, height - bottom))
+    body += _ends(data.series, ys, (right, top, height - bottom)) if named else []
     span = "the last third of the steps" if late else "all steps"
     title = f"Held-out loss over {span}, {data.part}"
     seeds = max((len(each.runs) for each in data.series), default=0)
@@ -173,7 +188,7 @@ def _decimals(step: float) -> int:
     return next((places for places in range(5) if step >= 10.0**-places * 0.999), 4)
 
 
-def _ends(series: Sequence[Series], xs: Scale, ys: Scale, box: tuple[float, float, float]) -> list[Markup]:
+def _ends(series: Sequence[Series], ys: Scale, box: tuple[float, float, float]) -> list[Markup]:
     """The arms' names at the ends of their means, pushed apart; none where they do not fit (the legend has them)."""
     right, top, bottom = box
     shown = [each for each in series if each.mean] if len(series) <= 12 else []
@@ -205,7 +220,7 @@ def function_plot(data: Function, ident: str) -> Markup:
     if xs.holds(0.0):
         body.append(_svg.line(xs(0.0), 8.0, xs(0.0), height - 20.0, "axis"))
     for tick in xs.ticks:
-        shown = num.significant(tick, 2)
+        shown = num.plain(tick)
         half = _svg.text_width(shown, 11.0) / 2
         place = min(max(xs(tick), half + 2), width - half - 2)
         body.append(_svg.label(place, height - 4.0, shown, "tick", "middle"))

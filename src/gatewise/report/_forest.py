@@ -114,7 +114,7 @@ def _tick(value: float, panel: Panel, scale: Scale) -> str:
     if panel.kind == "ratio":
         whole = all(abs(t * 100.0 - round(t * 100.0)) < 1e-6 for t in scale.ticks)
         return num.percent(value, 0 if whole else panel.places)
-    return "0" if value == 0.0 else f"{'+' if value > 0 else ''}{num.significant(value, 2)}"
+    return f"{'+' if value > 0.0 else ''}{num.plain(value)}"
 
 
 def _band(top: float, row: Row, scale: Scale, layout: Layout) -> Markup:
@@ -132,19 +132,18 @@ def _row(top: float, row: Row, panel: Panel, scale: Scale, layout: Layout) -> Ma
     middle = top + (layout.row * 0.64 if layout.stacked else layout.row / 2)
     parts = [_svg.tag("title", _svg.escape(_spoken(row, panel)))]
     estimate = "" if row.estimate is None else panel.show(row.estimate)
-    said = "refused" if row.verdict == "inconclusive" and row.interval is None else row.says
     name = row.arm + (" · twin" if row.twin and "twin" not in row.arm else "")
     if layout.stacked:
-        room = layout.width - 16 - _svg.text_width(f"{estimate}  {said}", layout.font)
+        room = layout.width - 16 - _svg.text_width(f"{estimate}  {row.says}", layout.font)
         parts.append(_svg.label(8.0, top + 20, _svg.shortened(name, room, layout.font), "arm"))
-        shown = f"{estimate}  {said}".strip()
+        shown = f"{estimate}  {row.says}".strip()
         parts.append(_svg.label(layout.width - 8, top + 20, shown, "said", "end"))
     else:
         short = _svg.shortened(name, layout.left - 28, layout.font)
         parts.append(_svg.label(12.0, middle + 5, short, "arm"))
         x = layout.width - layout.right
         parts.append(_svg.label(x + 92, middle + 5, estimate, "number", "end"))
-        parts.append(_svg.label(x + 116, middle + 5, said, "said"))
+        parts.append(_svg.label(x + 116, middle + 5, row.says, "said"))
     parts += _interval(row, scale, middle)
     return _svg.tag("g", *parts, class_=f"row v-{row.verdict or 'none'}{' twin' if row.twin else ''}")
 

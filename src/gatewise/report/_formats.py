@@ -2,30 +2,16 @@
 
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatewise.core import GatewiseError, Registry
 
+from ._format import Format
 from ._read import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """One way to show a result document.
-
-    Attributes:
-        render: the whole report as one text.
-        filename: what it is called in an output folder; None for a format that is not a file.
-    """
-
-    render: Callable[[Document], str]
-    filename: str | None
 
 
 FORMATS: Registry[Format] = Registry(

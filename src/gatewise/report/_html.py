@@ -1,5 +1,6 @@
 """The report as one offline HTML page: no script is needed to read it, and nothing is fetched."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -8,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import _curves, _forest, _json, _svg, _view
-from ._formats import Format
+from ._format import Format
 from ._panels import Panel, Row
 from ._read import Document
 
@@ -36,6 +37,11 @@ def _environment() -> Environment:
 def groups(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
     """Neighbouring rows under the same conditions."""
     return [(name, list(found)) for name, found in groupby(rows, key=lambda row: row.group)]
+
+
+def flow(content: str) -> str:
+    """A sentence in which no line ends between a number and its percent sign."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", content)
 
 
 def _parts(view: _view.View, document: Document) -> tuple[Part, ...]:
@@ -76,6 +82,7 @@ def render(document: Document) -> str:
             training_plot=_curves.training_plot,
             function_plot=_curves.function_plot,
             groups=groups,
+            flow=flow,
         )
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gatewise.core import GatewiseError
 
-from ._formats import Format
+from ._format import Format
 from ._read import Document
 
 

@@ -3,20 +3,20 @@
 import re
 
 from . import _view
-from ._formats import Format
+from ._format import Format
 from ._numbers import MISSING
 from ._panels import Panel, Row
 from ._read import Document
 
 _SIGNS = {"better": "✓", "worse": "✗", "equivalent": "=", "inconclusive": "?"}
 # An underscore inside a word (gelu_tanh) is no emphasis in this dialect and stays as it is.
-_SPECIAL = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#+>-]|^(?=\d+[.)]\s))")
+_SPECIAL = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#+>-]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
 
 
 def escape(content: str) -> str:
     """A document's text as plain text in Markdown: no markup, no HTML, no table cell of its own making."""
     safe = content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(lambda found: "\\" + found[0] if found[0] else "", safe)
+    return _SPECIAL.sub(r"\\\1", safe)
 
 
 def render(document: Document) -> str:
@@ -96,12 +96,11 @@ def _row(panel: Panel, row: Row) -> list[str]:
         ends = panel.show_interval(row)
         cells += [
             panel.show(row.estimate),
-            f"{ends[0]} to {ends[1]}" if ends else "refused",
+            f"{ends[0]} to {ends[1]}" if ends else "no interval",
             row.margin,
             said(row.verdict),
         ]
-    remarks = ([row.reason] if row.reason else []) + list(row.notes)
-    return [*cells, escape(row.n), escape("; ".join(remarks)) or MISSING]
+    return [*cells, escape(row.n), escape("; ".join(row.remarks)) or MISSING]
 
 
 def _arms(view: _view.View) -> list[str]:
@@ -111,9 +110,7 @@ def _arms(view: _view.View) -> list[str]:
     head = (["part"] if several else []) + ["arm", "role", "parameters", "FLOPs", "weights", "state", "matching"]
     rows: list[list[str]] = []
     for arm in view.arms:
-        marks = [f"unfair: {arm.unfair}"] if arm.unfair else []
-        marks += [*arm.notes, *([f"failed: {arm.failure}"] if arm.failure else [])]
-        name = arm.label + (f" ({', '.join(marks)})" if marks else "")
+        name = arm.label + (f" ({', '.join(arm.remarks)})" if arm.remarks else "")
         cells = [arm.part] if several else []
         cells += [name, arm.role, arm.parameters, arm.flops, arm.weight_bytes, arm.weights_state, arm.matching]
         rows.append([escape(each) or MISSING for each in [*cells, arm.sites, arm.ran]])

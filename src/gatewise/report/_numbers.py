@@ -31,7 +31,7 @@ def percent(ratio: float | None, places: int = 1) -> str:
     if ratio is None:
         return MISSING
     change = (ratio - 1.0) * 100.0
-    if change >= 900.0:
+    if not -1000.0 < change < 900.0:
         return f"×{significant(ratio)}"
     return f"{signed(change, 0 if change >= 100.0 else places)} %"
 
@@ -96,6 +96,8 @@ def quantity(value: float | None, unit: str) -> str:
         return count(value)
     if unit == "1/s":
         return f"{significant(value)}/s"
+    if unit == "1 - cosine":
+        return significant(value)  # a pure number; the metric's name says what it is
     if unit == "steps":
         return f"{count(value)} steps"
     return f"{significant(value)} {unit}"
@@ -110,14 +112,25 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
+    if whole >= 36_000_000:
+        return f"{significant(seconds / 3600.0)} h"
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
 def share(fraction: float | None, digits: int = 2) -> str:
-    """A fraction as a share without a sign: 0.02 is "2 %", 0.9875 is "98.75 %"."""
+    """A fraction as a share without a sign: 0.02 is "2 %", 0.9875 is "98.75 %"; a tiny one as a power of ten."""
     if fraction is None:
         return MISSING
-    return f"{round(fraction * 100.0, digits):g} %".replace("-", MINUS)
+    hundredths = fraction * 100.0
+    if hundredths and abs(hundredths) < 10.0**-digits:
+        return f"{power(hundredths, 1)} %"
+    return f"{round(hundredths, digits):g} %".replace("-", MINUS)
+
+
+def plain(value: float) -> str:
+    """A round number (a tick, a margin) without zeros at its end: -4, 0.001, 10."""
+    shown = f"{value:.6g}"
+    return power(value, 0) if "e" in shown else shown.replace("-", MINUS)
 
 
 def median(values: list[float]) -> float | None:

@@ -21,8 +21,7 @@ class Row:
     verdict: str
     n: str
     typical: str
-    reason: str
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
     dots: tuple[float, ...]
 
     @property
@@ -73,6 +72,16 @@ class Panel:
     def columns(self) -> int:
         """How many columns the table has, for a remark that spans them."""
         return 3 + self.grouped + (4 + (not self.level) if self.judged else 0)
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of every row alike, so that it is said once; empty where rows differ."""
+        said = {row.remarks for row in self.rows}
+        return "; ".join(said.pop()) if len(self.rows) > 1 and len(said) == 1 else ""
+
+    def remarks(self, row: Row) -> str:
+        """What is to be said of one row alone."""
+        return "" if self.remark else "; ".join(row.remarks)
 
     def show(self, value: float | None) -> str:
         """A value on this panel's scale, as people read it."""

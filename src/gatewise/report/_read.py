@@ -11,6 +11,8 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
+_LARGEST = 1e150
+
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
 
 
@@ -42,14 +44,14 @@ def text(value: object) -> str:
 
 
 def number(value: object) -> float | None:
-    """A finite number, else None. True and False are no numbers."""
+    """A finite number, else None. True and False are no numbers; nor is what no axis could hold (1e150 and up)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         converted = float(value)
     except OverflowError:
         return None
-    return converted if math.isfinite(converted) else None
+    return converted if math.isfinite(converted) and abs(converted) < _LARGEST else None
 
 
 def pair(value: object) -> tuple[float, float] | None:

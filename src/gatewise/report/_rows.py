@@ -111,22 +111,22 @@ def _rows(source: _Source) -> tuple[str, list[Row]]:
 def _compared(source: _Source, cell: Cell, group: str, comparison: Document) -> Row:
     kind = source.kind
     estimate = number(comparison.get("estimate"))
+    arm = source.arms.get((source.key[0], cell.arm), {})
     interval = pair(comparison.get("interval"))
     return Row(
         arm=cell.arm,
         group=group,
         twin=comparison.get("twin") is True,
-        tags=_tags(comparison, source.arms.get((source.key[0], cell.arm), {})),
+        tags=_tags(comparison, arm),
         estimate=_on_scale(estimate, kind),
         interval=None if interval is None or _on_scale(interval[1], kind) is None else interval,
         limits=pair(comparison.get("limits")),
-        margin=_margin(number(comparison.get("margin")), kind, source.places),
+        margin=_margin(number(comparison.get("margin")), kind),
         level=_level(comparison),
         verdict=verdict(comparison.get("verdict")),
         n=_evidence(comparison),
         typical=num.quantity(source.values.typical(source.key, cell), source.unit),
-        reason=text(comparison.get("reason")),
-        notes=_notes(comparison, kind),
+        remarks=_remarks(comparison, kind, text(arm.get("unfair"))),
         dots=source.values.dots(source.key, cell, kind),
     )
 
@@ -146,8 +146,7 @@ def _stated(source: _Source, cell: Cell, group: str) -> Row:
         verdict="",
         n=f"{count} raw value{'' if count == 1 else 's'}",
         typical=num.quantity(source.values.typical(source.key, cell), source.unit),
-        reason="",
-        notes=(),
+        remarks=(),
         dots=(),
     )
 
@@ -174,21 +173,23 @@ def _conditions(values: Mapping[str, str], names: list[str]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {values[name]}" for name in names if values.get(name))
 
 
-def _margin(margin: float | None, kind: str, places: int) -> str:
+def _margin(margin: float | None, kind: str) -> str:
     if margin is None:
         return num.MISSING
     if margin == 0.0:
         return "0 (direction only)"
-    return f"±{num.effect(1.0 + margin if kind == 'ratio' else margin, kind, places).removeprefix('+')}"
+    return f"±{num.share(margin, 3) if kind == 'ratio' else num.plain(margin)}"
 
 
 def _level(comparison: Document) -> str:
     alpha = number(comparison.get("alpha"))
-    return num.MISSING if alpha is None else num.share(1.0 - alpha, 3)
+    return num.MISSING if alpha is None else num.share(1.0 - alpha, 1)
 
 
 def _evidence(comparison: Document) -> str:
     n, unit = number(comparison.get("n")), text(comparison.get("evidence"))
+    if not n:
+        return num.MISSING
     words = _UNITS.get(unit, unit) if n != 1 else unit
     return f"{num.count(n)} {words}".rstrip()
 
@@ -196,7 +197,7 @@ def _evidence(comparison: Document) -> str:
 def _tags(comparison: Document, arm: Document) -> tuple[str, ...]:
     tags = ["twin"] if comparison.get("twin") is True else []
     if text(arm.get("unfair")):
-        tags.append("unfair: " + text(arm.get("unfair")))
+        tags.append("unfair")
     state = text(arm.get("weights_state"))
     if state in ("grafted", "untrained", "converted"):
         tags.append(state)
@@ -205,10 +206,11 @@ def _tags(comparison: Document, arm: Document) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _notes(comparison: Document, kind: str) -> tuple[str, ...]:
-    notes = strings(comparison, "notes")
+def _remarks(comparison: Document, kind: str, unfair: str) -> tuple[str, ...]:
+    """Why there is no interval or no decision, what to bear in mind, and what an undecided one could have seen."""
+    notes = [text(comparison.get("reason")), *strings(comparison, "notes"), f"unfair: {unfair}" if unfair else ""]
     smallest = number(comparison.get("smallest_detectable"))
     if verdict(comparison.get("verdict")) == "inconclusive" and smallest is not None:
         shown = num.share(smallest, 1) if kind == "ratio" else num.significant(smallest)
-        notes.append(f"smallest effect it could have seen: {shown}")
-    return tuple(notes)
+        notes.append(f"the smallest effect it could have seen is {shown}")
+    return tuple(dict.fromkeys(note for note in notes if note))

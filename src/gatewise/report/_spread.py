@@ -100,11 +100,17 @@ class Values:
         return [value for each in found for _, value in _paired(each)]
 
     def _by_unit(self, key: Key, arm: str, wanted: Mapping[str, str], unit: str) -> dict[str, dict[str, float]]:
-        """Raw values by process or seed, then by pair."""
-        grouped: dict[str, dict[str, float]] = {}
+        """By process or seed, then by pair: the median of the values (a block A B B A has two of an arm)."""
+        grouped: dict[str, dict[str, list[float]]] = {}
         for each in self._matching(key, arm, wanted):
-            grouped.setdefault(text(each.get(unit)), {}).update(_paired(each))
-        return grouped
+            pairs = grouped.setdefault(text(each.get(unit)), {})
+            for name, value in _paired(each):
+                pairs.setdefault(name, []).append(value)
+        return {name: _medians(pairs) for name, pairs in grouped.items()}
+
+
+def _medians(pairs: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: middle for name, values in pairs.items() if (middle := median(values)) is not None}
 
 
 def _paired(measurement: Document) -> list[tuple[str, float]]:

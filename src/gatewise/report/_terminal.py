@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import _view
-from ._formats import Format
+from ._format import Format
 from ._panels import Panel, Row
 from ._read import Document
 
@@ -59,15 +59,11 @@ Block = Text | Table | Padding
 
 
 def _blocks(view: _view.View, words: _Words, width: int) -> Iterable[Block]:
-    if view.question:
-        yield words(view.question, "dim")
     yield words(view.headline, "bold")
     if view.recommendation:
         yield words(view.recommendation)
     yield from _answers(view, words)
-    if view.settle:
-        yield words("")
-        yield words("To settle the rest: " + " ".join(view.settle))
+    yield from _list("What it would take to settle the rest", view.settle, words)
     yield from _list("Why", view.reasons, words)
     failures = [f"{each.what} failed: {each.why}" for each in view.failures]
     yield from _list("Warnings", [*failures, *view.warnings], words, "yellow")
@@ -79,7 +75,7 @@ def _blocks(view: _view.View, words: _Words, width: int) -> Iterable[Block]:
     yield from _list("Environment", _pairs((*view.facts, *view.environment)), words)
     if view.replay:
         yield words("\nReplay", "bold")
-        yield Padding(words(view.replay), (0, 0, 0, 2))
+        yield Padding(words(view.replay), (0, 0, 0, 2), expand=False)
 
 
 def _pairs(items: Iterable[_view.Item]) -> list[str]:
@@ -91,16 +87,16 @@ def _list(title: str, found: Iterable[str], words: _Words, style: str = "") -> I
     if lines:
         yield words(f"\n{title}", f"bold {style}".strip())
         for each in lines:
-            yield Padding(words(each), (0, 0, 0, 2))
+            yield Padding(words(each), (0, 0, 0, 2), expand=False)
 
 
 def _table(words: _Words, *columns: str, right: Iterable[str] = ()) -> Table:
     """A table without lines: they are noise in a pipe. Columns that hold words may wrap, numbers never do."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     for name in columns:
-        wraps = name in ("arm", "conditions", "in plain words", "part")
+        wraps = name in ("arm", "in plain words")
         justify = "right" if name in right else "left"
-        table.add_column(words(name), justify=justify, no_wrap=not wraps, overflow="fold" if wraps else "ignore")
+        table.add_column(words(name), justify=justify, no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
     return table
 
 
@@ -108,38 +104,45 @@ def _answers(view: _view.View, words: _Words) -> Iterable[Block]:
     if not view.answers:
         return
     yield words("")
-    several = len({each.part for each in view.answers}) > 1
-    table = _table(words, *(["part"] if several else []), "arm", "verdict", "in plain words")
-    for each in view.answers:
-        cells = [words(each.part, "dim")] if several else []
-        table.add_row(*cells, words(each.arm), words.verdict(each.verdict), words(each.text))
-    yield Padding(table, (0, 0, 0, 2))
+    parts = list(dict.fromkeys(each.part for each in view.answers))
+    table = _table(words, "arm", "verdict", "in plain words")
+    for part in parts:
+        if len(parts) > 1:
+            table.add_row(words(part, "underline"))
+        for each in view.answers:
+            if each.part == part:
+                table.add_row(words(each.arm), words.verdict(each.verdict), words(each.text))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _panel(panel: Panel, words: _Words, several: bool, width: int) -> Iterable[Block]:
     title = f"{panel.part}: {panel.label}" if several and panel.part else panel.label
     yield words(f"\n{title}", "bold")
     under = [panel.direction, f"against {panel.baseline}" if panel.baseline else ""]
-    under += [f"margin {panel.margin}", f"{panel.level} intervals"] if panel.judged else []
-    under = [each for each in (*under, panel.shared) if each and not each.endswith(" ") and not each.startswith(" ")]
-    yield Padding(words("; ".join(under), "dim"), (0, 0, 0, 2))
+    if panel.judged:
+        under += [f"margin {panel.margin}" if panel.margin else "", f"{panel.level} intervals" if panel.level else ""]
+    under = [each for each in (*under, panel.shared) if each]
+    yield Padding(words("; ".join(under), "dim"), (0, 0, 0, 2), expand=False)
     # Eighty columns hold what decides; the raw typical values need a wider terminal.
     typical = not panel.judged or width >= 100
-    head = ["arm", *(["conditions"] if panel.grouped else []), *(["typical"] if typical else [])]
+    head = ["arm", *(["typical"] if typical else [])]
     head += ["estimate", "interval", "verdict", "evidence"] if panel.judged else ["evidence"]
     table = _table(words, *head, right=("typical", "estimate", "interval"))
+    group = ""
     for row in panel.rows:
+        if row.group != group:
+            group = row.group
+            table.add_row(words(group, "underline"))
         cells = [words(row.arm + _tags(row), "italic dim" if row.twin else "")]
-        cells += [words(row.group)] if panel.grouped else []
         cells += [words(row.typical)] if typical else []
         if panel.judged:
             ends = panel.show_interval(row)
-            interval = f"{ends[0]} to {ends[1]}" if ends else "refused"
+            interval = f"{ends[0]} to {ends[1]}" if ends else "no interval"
             cells += [words(panel.show(row.estimate)), words(interval), words.verdict(row.verdict)]
         table.add_row(*cells, words(row.n))
-    yield Padding(table, (0, 0, 0, 2))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
     for each in _remarks(panel):
-        yield Padding(words(each, "dim"), (0, 0, 0, 2))
+        yield Padding(words(each, "dim"), (0, 0, 0, 2), expand=False)
 
 
 def _tags(row: Row) -> str:
@@ -151,9 +154,11 @@ def _remarks(panel: Panel) -> list[str]:
     """The reasons and notes of a panel, each once with the arms that it is about."""
     found: dict[str, list[str]] = {}
     for row in panel.rows:
-        for remark in (*([row.reason] if row.reason else []), *row.notes):
+        for remark in row.remarks:
             found.setdefault(remark, []).append(f"{row.arm}, {row.group}" if row.group else row.arm)
-    return [f"{'; '.join(arms)}: {remark}" for remark, arms in found.items()]
+    return [
+        remark if len(arms) == len(panel.rows) else f"{'; '.join(arms)}: {remark}" for remark, arms in found.items()
+    ]
 
 
 TERMINAL = Format(render=render, filename=None)

@@ -44,7 +44,7 @@ class Arm:
     sites: str
     ran: str
     failure: str
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,8 @@ def _of(arm: Document) -> str:
 
 def _arm(arm: Document) -> Arm:
     sites = records(arm, "sites")
-    changed = {f"{text(site.get('before'))} → {text(site.get('after'))}" for site in sites}
+    touched = [site for site in sites if site.get("before") != site.get("after")]
+    changed = {f"{text(site.get('before'))} → {text(site.get('after'))}" for site in touched}
     widths = {
         f"width {num.count(before)} → {num.count(after)}"
         for site in sites
@@ -169,9 +170,14 @@ def _arm(arm: Document) -> Arm:
         and before != after
     }
     left = len(records(arm, "left"))
-    described = f"{len(sites)}: {', '.join(sorted(changed) + sorted(widths))}" if sites else "none changed"
+    described = f"{len(touched)}: {', '.join(sorted(changed) + sorted(widths))}" if touched else "none"
     slow = number(arm.get("planted_slowdown"))
-    notes = [f"made {num.percent(1.0 + slow)} slower on purpose"] if slow else []
+    unfair, failure = text(arm.get("unfair")), text(arm.get("failure"))
+    remarks = (
+        f"failed: {failure}" if failure else "",
+        f"unfair: {unfair}" if unfair else "",
+        f"made slower on purpose by {num.share(slow)}" if slow else "",
+    )
     return Arm(
         part=text(arm.get("part")),
         label=text(arm.get("label")) or text(arm.get("name")),
@@ -182,12 +188,12 @@ def _arm(arm: Document) -> Arm:
         flops=num.count(number(arm.get("flops"))),
         weight_bytes=num.count(number(arm.get("weight_bytes")), "B"),
         weights_state=text(arm.get("weights_state")),
-        matching=text(arm.get("matching")) or num.MISSING,
-        unfair=text(arm.get("unfair")),
+        matching=text(arm.get("matching")),
+        unfair=unfair,
         sites=described + (f"; {left} left as they were" if left else ""),
-        ran=text(arm.get("implementation")) or text(arm.get("formula")) or num.MISSING,
-        failure=text(arm.get("failure")),
-        notes=tuple(notes),
+        ran=text(arm.get("implementation")) or text(arm.get("formula")),
+        failure=failure,
+        remarks=tuple(remark for remark in remarks if remark),
     )
 
 

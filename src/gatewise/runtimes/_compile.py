@@ -1,4 +1,4 @@
-"""torch.compile with its default back end (Inductor). The first call of each shape compiles: seconds, outside the timing."""
+"""torch.compile with its default back end (Inductor). The first call of each shape compiles, outside the timing."""
 
 import shutil
 

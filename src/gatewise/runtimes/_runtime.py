@@ -1,4 +1,4 @@
-"""What executes a subject. A runtime prepares a model once and says what it really runs; it never falls back silently."""
+"""What executes a subject. A runtime prepares a model once, says what it really runs, and never falls back silently."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from ._cells import Cell, cells, run_arms, timed_family
 from ._plan import TIMED, Measure, Part, Plan
 
 START_S = 4.5
-"""One process with torch, transformers and a small model, until it is ready to measure; replaced by what is measured."""
+"""One process with torch, transformers and a few small models, until it is ready to measure."""
 
 SHORT_SLICE_S, SLICE_S = 0.8, 2.0
 """Timing time of one cell in one process, unless its rounds take longer: where time is short, and where it is not."""

@@ -90,7 +90,7 @@ def twin_of(baseline: RunArm) -> RunArm:
 
 
 def groups(arms: Sequence[RunArm], *, together: bool) -> list[list[RunArm]]:
-    """Who stands in one process: everybody and the twin, or, where memory is short, baseline, twin and one arm at a time."""
+    """Who stands in one process: all and the twin; where memory is short, baseline, twin and one arm at a time."""
     baseline, *others = arms
     twin = twin_of(baseline)
     if together:

@@ -35,7 +35,7 @@ class Conductor:
     prices: budget.Prices = field(default_factory=budget.Prices)
 
     def run(self) -> None:
-        """Do what the plan asks within its budget. Raises `GatewiseError` for bad input and for a worker that crashed."""
+        """Do what the plan asks within its budget. Raises `GatewiseError` for bad input and for a crashed worker."""
         started = time.monotonic()
         self.deadline = started + self.plan.budget_s
         self.prices.side_by_side = min(2, num_cores())
@@ -234,14 +234,13 @@ class Conductor:
 
     def _train(self, part: Part) -> None:
         assert part.train is not None
-        settings = self.store.get(f"training:{part.name}")
+        settings: dict[str, Any] | None = self.store.get(f"training:{part.name}")
         if settings is None:
-            settings = self._training_settings(part)
             seeds = self.schedule.seeds.get(part.name, part.train.seeds)
-            settings = {"plan": settings, "seeds": seeds}
+            settings = {"plan": self._training_settings(part), "seeds": seeds}
             self.store.put(f"training:{part.name}", settings)
         record = read_record(self.store, part)
-        # Seed by seed with all arms, so that an early end leaves complete pairs; the baseline first, its loss sets the target.
+        # Seed by seed with all arms, so that an early end leaves complete pairs.
         jobs = [
             self._job("train", part, arm=arm.label, run_seed=seed, settings=settings["plan"])
             for seed in range(settings["seeds"])

@@ -16,7 +16,7 @@ from ._plan import Plan, from_json
 from ._result import document
 
 STORE = "study.sqlite"
-DISK_BYTES = 1_500_000_000
+DISK_BYTES = 800_000_000
 """Free disk a study asks for before it begins: copies of the arms, and its record."""
 
 
@@ -84,6 +84,12 @@ def _terminable() -> Generator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+def _forget(folder: Path) -> None:
+    for path in folder.glob(f"{STORE}*"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / "arms", ignore_errors=True)
+
+
 def evaluate(
     plan: Plan, out: Path | str, *, resume: bool = False, progress: Progress = _quiet, replay: str = ""
 ) -> dict[str, Any]:
@@ -101,6 +107,7 @@ def evaluate(
         KeyboardInterrupt: stopped by the user; what was finished is stored.
     """
     folder = Path(out)
+    existed = (folder / STORE).exists()
     store = _open(plan, folder, resume=resume)
     began = time.monotonic()
     before = float(store.get("seconds") or 0.0)
@@ -109,6 +116,11 @@ def evaluate(
             store.put("finished", False)
             Conductor(plan=plan, store=store, out=folder, progress=progress).run()
             store.put("finished", True)
+    except GatewiseError:
+        if not existed and not any(store.cells(part.name) for part in plan.parts):
+            store.close()
+            _forget(folder)  # nothing was measured: the next try must not stumble over this one
+        raise
     finally:
         with contextlib.suppress(GatewiseError):  # a full disk was reported already
             store.put("seconds", before + time.monotonic() - began)

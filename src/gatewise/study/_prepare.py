@@ -1,4 +1,4 @@
-"""The first job of a part, in a process of its own: build every arm, save it, say what it is, and how far outputs move."""
+"""The first job of a part, in a process of its own: build every arm, save it, say what it is and how outputs move."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a part asks, from what the store holds: one question per arm, metric and condition, and the twins that guard them."""
+"""What a part asks, from what the store holds: one question per arm, metric and condition, and the twins as guards."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -164,13 +164,14 @@ def _seed_evidence(record: Record, label: str, metric: str) -> tuple[Evidence | 
         if failures:
             return None, f"{name}: {failures[0]} ({len(failures)} of {len(shared)} seeds)"
     if metric == "heldout_loss":
-        values = [{seed: runs[seed]["final_loss"] for seed in shared} for runs in (base, mine)]
+        pairs = [(base[seed]["final_loss"], mine[seed]["final_loss"]) for seed in shared]
     else:
-        values = [reached(record, part.baseline), reached(record, label)]
-    missing = sum(values[1][seed] is None for seed in shared)
+        baseline, arm = reached(record, part.baseline), reached(record, label)
+        pairs = [(baseline[seed], arm[seed]) for seed in shared]
+    missing = sum(None in pair for pair in pairs)
     if missing:
         return None, f"{label} did not reach the target in {missing} of {len(shared)} seeds"
-    effects = tuple(rule.effect(values[0][seed], values[1][seed]) for seed in shared)
+    effects = tuple(rule.effect(b, a) for b, a in pairs if b is not None and a is not None)
     return Evidence(effects=effects, rule=rule, method="mean"), None
 
 

@@ -20,7 +20,7 @@ Run = Callable[[], dict[str, Any]]
 
 
 def synchroniser(device: str) -> Callable[[], object] | None:
-    """What waits for a device to finish; None where calls are synchronous. Raises `GatewiseError` for an absent device."""
+    """What waits for a device to finish; None where calls are synchronous. Raises `GatewiseError` without a device."""
     if device == "cpu":
         return None
     if device.partition(":")[0] == "cuda" and torch.cuda.is_available():

@@ -10,7 +10,7 @@ from ._cells import TRAIN, cells
 from ._evidence import Judged
 from ._plan import TIMED
 from ._questions import Record
-from ._words import at, change, listed
+from ._words import at, change, listed, span
 
 OVERHEAD_LIMIT = 0.01
 HOPELESS = 400
@@ -18,7 +18,7 @@ HOPELESS = 400
 
 
 def overall(answers: Sequence[Judged]) -> Verdict:
-    """One word for an arm: worse if it is worse in anything, better if it is better in something and open in nothing."""
+    """One word for an arm: worse if worse in anything, else open if open in anything, better if better in something."""
     found = {answer.comparison.verdict for answer in answers}
     for word in ("worse", "inconclusive", "better"):
         if word in found:
@@ -31,31 +31,28 @@ def _clauses(answers: Sequence[Judged]) -> list[str]:
     clauses: list[str] = []
     for metric in dict.fromkeys(answer.question.metric for answer in answers):
         mine = [answer for answer in answers if answer.question.metric == metric]
-        label = METRICS[metric].label
         for verdict in dict.fromkeys(answer.comparison.verdict for answer in mine):
             same = [answer for answer in mine if answer.comparison.verdict == verdict]
-            where = listed([place for answer in same if (place := at(answer.question.conditions))])
-            if verdict == "inconclusive":
-                known = [answer for answer in same if answer.comparison.interval]
-                seen = f" ({change(metric, known[0].comparison)} so far)" if known else ""
-                clauses.append(f"{label} {where} is not decided{seen}".replace("  ", " "))
-            elif verdict == "equivalent":
-                clauses.append(f"{label} {where} stays inside the margin".replace("  ", " "))
+            places = [f"{at(a.question.conditions)}{span(metric, a.comparison)}" for a in same]
+            if verdict in ("better", "worse"):
+                details = zip((change(metric, a.comparison) for a in same), places, strict=True)
+                clauses.append(listed([f"{what}{place}" for what, place in details]))
             else:
-                details = [f"{change(metric, a.comparison)} {at(a.question.conditions)}".strip() for a in same]
-                clauses.append(f"{listed(details)}")
+                said = "is not decided" if verdict == "inconclusive" else "stays inside the margin"
+                clauses.append(f"{METRICS[metric].label} {said}{listed(places)}")
     return clauses
 
 
 def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, Any]:
     word = overall(answers)
+    found = {answer.comparison.verdict for answer in answers}
     outputs = record.prepared.get("outputs", {}).get(arm, {})
     clauses = _clauses(answers)
     if "values" in outputs and not any(outputs["values"]):
         clauses.append("outputs identical bit by bit")
     start = {
         "better": f"{arm} pays",
-        "worse": f"{arm} does not pay",
+        "worse": f"{arm} is a trade-off" if "better" in found else f"{arm} does not pay",
         "equivalent": f"{arm} makes no practical difference",
         "inconclusive": f"whether {arm} pays is not decided",
     }[word]
@@ -71,6 +68,7 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     if not answers:
         return f"{doing}, nothing was measured."
     named = {word: [a["arm"] for a in answers if a["verdict"] == word] for word in ("better", "worse", "equivalent")}
+    mixed = [a["arm"] for a in answers if a["verdict"] == "worse" and "trade-off" in a["text"]]
     opened = [a["arm"] for a in answers if a["verdict"] == "inconclusive"]
     if named["better"]:
         text = f"{listed(named['better'])} {'pays' if len(named['better']) == 1 else 'pay'} against {part.baseline}"
@@ -81,8 +79,11 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     else:
         text = f"keep {part.baseline}: nothing else pays"
     tail: list[str] = []
-    if named["better"] and named["worse"]:
-        tail.append(f"{listed(named['worse'])} {'does' if len(named['worse']) == 1 else 'do'} not")
+    plain = [arm for arm in named["worse"] if arm not in mixed]
+    if named["better"] and plain:
+        tail.append(f"{listed(plain)} {'does' if len(plain) == 1 else 'do'} not")
+    if mixed:
+        tail.append(f"{listed(mixed)} {'buys' if len(mixed) == 1 else 'buy'} one thing with another")
     if named["equivalent"]:
         tail.append(
             f"{listed(named['equivalent'])} {'makes' if len(named['equivalent']) == 1 else 'make'} no difference"
@@ -125,7 +126,8 @@ def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
             steps.append(f"{record.part.name}: {label} of {names}: {reason}.")
         elif min(factors) > HOPELESS:
             steps.append(
-                f"{record.part.name}: {label} of {names} lies at the margin itself; no patience settles that, another margin may."
+                f"{record.part.name}: {label} of {names} lies at the margin itself: "
+                "no patience settles that, another margin may."
             )
         else:
             needed = [f for f in factors if f <= HOPELESS]
@@ -197,8 +199,8 @@ def costs(record: Record) -> list[str]:
                 prices.append(f"{arm.label} {1e6 * hours * part.cost.price_per_hour:.3g}")
         if prices:
             lines.append(
-                f"{part.name}: a million requests at batch {cell.batch} cost {', '.join(prices)} "
-                f"(price {part.cost.price_per_hour:g} an hour, utilisation {part.cost.utilisation:.0%}, machine time only)."
+                f"{part.name}: a million requests at batch {cell.batch} cost {', '.join(prices)} (machine time, "
+                f"{part.cost.price_per_hour:g} an hour at a utilisation of {part.cost.utilisation:.0%})."
             )
     return lines
 
@@ -236,8 +238,8 @@ def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:
     for answer in found:
         if answer.question.twin and answer.comparison.verdict != "equivalent" and answer.question.metric in TIMED:
             warnings.append(
-                f"{record.part.name}: two identical copies of {answer.question.baseline} did not come out equivalent "
-                f"{at(answer.question.conditions)}; nothing measured there is judged."
+                f"{record.part.name}: two identical copies of {answer.question.baseline} did not come out "
+                f"equivalent{at(answer.question.conditions)}; nothing measured there is judged."
             )
     for note in dict.fromkeys(note for answer in found for note in answer.question.notes):
         arms = listed(list(dict.fromkeys(a.question.arm for a in found if note in a.question.notes)))

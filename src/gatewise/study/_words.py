@@ -39,9 +39,28 @@ def change(metric: str, comparison: Comparison) -> str:
     return f"{percent(estimate - 1)} {up if estimate > 1 else down}"
 
 
+def signed(fraction: float) -> str:
+    """0.0312 as `+3.1 %`, with a real minus."""
+    return f"{'−' if fraction < 0 else '+'}{percent(fraction)}"
+
+
+def span(metric: str, comparison: Comparison) -> str:
+    """The interval in words, with a space before it; empty where there is none."""
+    if comparison.interval is None:
+        return ""
+    low, high = comparison.interval
+    if metric == "output_difference":
+        return f" ({1 - high:.4f} to {1 - low:.4f})"
+    if metric == "quality":
+        return f" ({low * 100:+.1f} to {high * 100:+.1f} points)".replace("-", "−")
+    if comparison.kind == "difference":
+        return f" ({low:+.4g} to {high:+.4g})".replace("-", "−")
+    return f" ({signed(low - 1)} to {signed(high - 1)})"
+
+
 def at(conditions: Mapping[str, Any]) -> str:
-    """`at batch 32`, empty where there is no batch."""
-    return f"at batch {conditions['batch']}" if "batch" in conditions else ""
+    """` at batch 32`, with a space before it; empty where there is no batch."""
+    return f" at batch {conditions['batch']}" if "batch" in conditions else ""
 
 
 def listed(items: list[str]) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from gatewise.core import GatewiseError
 
-
 RECYCLED = {
     # glibc's own largest mmap threshold, and no trimming: what a call frees, the next one takes without page faults.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),

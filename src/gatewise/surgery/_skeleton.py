@@ -14,7 +14,6 @@ from ._random import NoRandomFill
 from ._recognise import is_function
 from .builders import BUILDERS
 
-
 CALLER = "caller"
 """The builder's name in the recipe of a model that only the user's own code can build."""
 

@@ -37,7 +37,7 @@ def save(model: nn.Module, directory: str | Path, *, builder: Builder | None = N
     Each file is written beside its place and then renamed. Nothing is pickled. Before anything is written, the model is
     rebuilt from the recipe and compared: a model that would come back as another one is refused.
 
-    `builder` is for a model of classes that plain data cannot rebuild: it builds the model as it was before any surgery,
+    `builder` is for a model of classes that plain data cannot rebuild: it builds the model as it was before surgery,
     and has to be given to `load` again. Nothing of it is stored.
 
     Returns the folder. Raises `GatewiseError` when the model cannot be described or the folder cannot be written.
@@ -68,7 +68,9 @@ def load(directory: str | Path, *, builder: Builder | None = None) -> nn.Module:
     """The model of a folder, in eval mode, bit by bit what was saved; its parameters lie in memory of their own.
 
     A folder without `recipe.json` but with Hugging Face's `config.json` is read as such. Nothing in the folder is
-    executed; `builder` is the caller's own code, for a model that was saved with one. Raises `GatewiseError` when a file is missing, broken, of a newer schema or not the one described.
+    executed; `builder` is the caller's own code, for a model that was saved with one.
+
+    Raises `GatewiseError` when a file is missing, broken, of a newer schema or not the one described.
     """
     folder = Path(directory)
     if not folder.is_dir():

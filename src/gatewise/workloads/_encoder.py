@@ -116,9 +116,7 @@ class TextModel(Workload):
         if hidden is None:
             hidden = getattr(output, "last_hidden_state", output)
         if not isinstance(hidden, Tensor) or hidden.dim() not in (2, 3):
-            raise GatewiseError(
-                f"{self.name} returns no text output that can be compared; give package.module:function"
-            )
+            raise GatewiseError(f"{self.name} returns no text output to compare; give package.module:function")
         if hidden.dim() == 2:
             return hidden
         mask_BT1 = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
@@ -129,7 +127,7 @@ class TextModel(Workload):
         return [self._pad(group, max(len(row) for row in group)) for group in groups]
 
     def probe(self) -> Sequence[dict[str, Tensor]]:
-        """400 texts evenly spread over the source, up to 128 tokens, in batches of 32 of like length: little padding."""
+        """400 texts evenly spread over the source, up to 128 tokens, in batches of 32 of like length."""
         rows = self._encoded
         if len(rows) > NUM_PROBES:
             rows = [rows[i * len(rows) // NUM_PROBES] for i in range(NUM_PROBES)]

@@ -19,7 +19,7 @@ FEWEST = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Texts with their labels, in the order of a fixed shuffle; the first half trains a probe, the second is held out."""
+    """Texts with their labels, in the order of a fixed shuffle; the first half trains a probe, the second judges it."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What every workload offers: a model, inputs of a size, outputs that can be compared, and quality where there is a target."""
+"""What every workload offers: a model, inputs of a size, outputs to compare, and quality where there is a target."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

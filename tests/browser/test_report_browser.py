@@ -1,0 +1,86 @@
+"""The page in a real headless Chromium: no request, no axe violation, light and dark, narrow, without scripts."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewise import report
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent / "data" / "result-example.json"
+REQUIRED = os.environ.get("GATEWISE_REQUIRE_BROWSER") == "1"
+
+
+def missing(reason: str) -> None:
+    """Skips; where the browser is required, fails."""
+    if REQUIRED:
+        pytest.fail(f"GATEWISE_REQUIRE_BROWSER=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    chromium, node = shutil.which("chromium"), shutil.which("node")
+    if not chromium:
+        missing("chromium is not installed (Debian: apt-get install chromium)")
+    if not node:
+        missing("node is not installed (Debian: apt-get install nodejs npm)")
+    if not (HERE / "node_modules" / "playwright-core").is_dir() or not (HERE / "node_modules" / "axe-core").is_dir():
+        missing("tests/browser/node_modules is missing (cd tests/browser && npm ci)")
+    folder = tmp_path_factory.mktemp("browser")
+    page = folder / "report.html"
+    page.write_text(report.html(json.loads(EXAMPLE.read_text("utf-8"))), "utf-8")
+    command = [str(node), str(HERE / "look.mjs"), "--chromium", str(chromium), "--report", str(page)]
+    command += ["--profile", str(folder / "profile")]
+    if shots := os.environ.get("GATEWISE_SCREENSHOTS"):
+        command += ["--shots", shots]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return {each["name"]: each for each in json.loads(done.stdout)}
+
+
+VISITS = ("light", "dark", "phone", "tiny", "no-script")
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("visit", VISITS)
+def test_nothing_is_requested_and_nothing_is_logged(findings: dict[str, dict[str, Any]], visit: str) -> None:
+    assert findings[visit]["requests"] == []
+    assert findings[visit]["messages"] == []
+
+
+@pytest.mark.parametrize("visit", [visit for visit in VISITS if visit != "no-script"])
+def test_axe_finds_no_violation(findings: dict[str, dict[str, Any]], visit: str) -> None:
+    assert findings[visit]["violations"] == []
+    assert findings[visit]["passes"] > 20  # the audit really ran
+
+
+@pytest.mark.parametrize("visit", [visit for visit in VISITS if visit != "no-script"])
+def test_the_page_is_never_wider_than_the_window_and_the_first_stop_is_the_skip_link(
+    findings: dict[str, dict[str, Any]], visit: str
+) -> None:
+    assert findings[visit]["overflow"] <= 0
+    assert findings[visit]["firstFocus"] == "skip"
+
+
+@pytest.mark.parametrize("visit", VISITS)
+def test_the_headline_stands_on_the_first_screen(findings: dict[str, dict[str, Any]], visit: str) -> None:
+    wanted = json.loads(EXAMPLE.read_text("utf-8"))["verdict"]["headline"]
+    assert findings[visit]["heading"].replace("\N{NO-BREAK SPACE}", " ") == wanted
+    assert findings[visit]["headings"] == 1
+    assert findings[visit]["answersBelow"] <= 0
+
+
+def test_without_scripts_the_page_says_the_same(findings: dict[str, dict[str, Any]]) -> None:
+    same = ("heading", "text", "tables", "figures")
+    assert {key: findings["no-script"][key] for key in same} == {key: findings["light"][key] for key in same}
+    assert findings["light"]["figures"] > 10
+
+
+def test_a_narrow_window_has_the_same_figures_in_their_narrow_form(findings: dict[str, dict[str, Any]]) -> None:
+    assert findings["tiny"]["figures"] == findings["light"]["figures"]
