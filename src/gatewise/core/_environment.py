@@ -1,9 +1,7 @@
 """Facts about the machine and the software that a measurement depends on. Reads files; imports nothing heavy."""
 
 import os
-import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("gatewise", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy")
@@ -33,6 +31,8 @@ def _read(path: str) -> str | None:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # keeps `gatewise --help` light
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -48,7 +48,7 @@ def _instruction_set() -> str:
     ):
         if needed <= flags:
             return name
-    return platform.machine()
+    return "no AVX"
 
 
 def available_memory_bytes() -> int:
@@ -64,6 +64,8 @@ def num_cores() -> int:
 
 def environment() -> dict[str, Fact]:
     """The machine and the software, as plain data for a record."""
+    import platform  # keeps `gatewise --help` light
+
     total = _first("/proc/meminfo", "MemTotal")
     return {
         "machine": platform.machine(),

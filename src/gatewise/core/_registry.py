@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ._errors import unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -27,7 +29,9 @@ class Registry(Generic[T]):
         self._loaded: dict[str, T] = {}
 
     @cached_property
-    def _third_party(self) -> dict[str, EntryPoint]:
+    def _third_party(self) -> "dict[str, EntryPoint]":
+        from importlib.metadata import entry_points  # keeps `gatewise --help` light
+
         return {point.name: point for point in entry_points(group=self.group) if point.name not in self.table}
 
     def __iter__(self) -> Iterator[str]:

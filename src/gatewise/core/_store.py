@@ -1,7 +1,6 @@
 """A study's record on disk: SQLite in WAL mode, one row per finished cell of a process, written whole or not at all."""
 
 import json
-import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +30,10 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        import sqlite3  # keeps `gatewise --help` light
+
         self.path = path
+        self._error = sqlite3.Error
         with self._errors():
             self._db = sqlite3.connect(path, isolation_level=None)
             found = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -49,7 +51,7 @@ class Store:
     def _errors(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except self._error as error:
             text = str(error)
             if "full" in text:
                 text = "the disk is full; what was stored before is safe, free space and use --resume"

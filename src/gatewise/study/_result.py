@@ -1,5 +1,6 @@
 """The study's document: the whole record as plain data, in the published schema."""
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +42,7 @@ def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
     comparisons = [
         {"part": r.part.name} | a.to_json() for r, found in zip(records, answers, strict=True) for a in found
     ]
-    return {
+    content = {
         "schema": SCHEMA,
         "gatewise": environment.get("packages", {}).get("gatewise"),
         "study": facts,
@@ -53,6 +54,7 @@ def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
         "not_measured": missing,
         "replay": replay,
     }
+    return json.loads(json.dumps(content, allow_nan=False))  # plain lists, and never a number that JSON lacks
 
 
 def _part(part: Part, record: Record) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class _Recorder(nn.Module):
             return getattr(super().__getattr__("inner"), name)
 
 
+FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
+"""What a module that is given one tensor where it needs more may raise."""
+
+
 def _flows(module: nn.Module, block: Block) -> bool | None:
     """Whether a run shows up -> act -> down, or None where the module cannot be run on one tensor."""
     up, act, down = (_Recorder(slot.value) for slot in block.slots)
@@ -88,7 +92,7 @@ def _flows(module: nn.Module, block: Block) -> bool | None:
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 shadow(x)
-        except Exception:  # noqa: BLE001  foreign code that needs more than one tensor; asked in another shape
+        except FOREIGN:  # code that needs more than one tensor; asked in another shape
             continue
         return _linked(up, act) and _linked(act, down)
     return None
