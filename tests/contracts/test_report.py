@@ -123,7 +123,7 @@ class Reader(HTMLParser):
 
 
 SLOW = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -147,7 +147,7 @@ def test_any_document_has_a_text_in_every_format(document: dict[str, Any]) -> No
     for name in report.FORMATS:
         text = report.FORMATS[name].render(document)
         assert text.endswith("\n") or name == "html"
-        assert document["verdict"]["headline"].split()[0][:1] in text
+        assert len(text) > len(document["verdict"]["headline"])
     assert json.loads(report.FORMATS["json"].render(document)) == document
 
 

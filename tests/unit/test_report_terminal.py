@@ -56,7 +56,8 @@ def test_numbers_are_right_aligned_at_eighty_columns(document: dict[str, Any]) -
     lines = printed(document, 80).splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("inference: time per call"))
     top = next(index for index, line in enumerate(lines) if index > start and "estimate" in line)
-    head, table = lines[top], lines[top + 1 : top + 13]
+    end = next(index for index, line in enumerate(lines) if index > top and not line.strip())
+    head, table = lines[top], lines[top + 1 : end]
     edge = head.index("estimate") + len("estimate")
     rows = [line for line in table if "processes" in line]
     assert len(rows) == 10

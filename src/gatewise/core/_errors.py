@@ -1,6 +1,5 @@
 """The one error that a user sees: one or two lines that say what is wrong and what is valid."""
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -22,6 +21,8 @@ class MissingExtraError(GatewiseError):
 
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> GatewiseError:
     """The error for a name that is not in a table: names the nearest one, then all that are valid."""
+    import difflib  # keeps `gatewise --help` light
+
     names = sorted(valid)
     nearest = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -15,12 +15,11 @@ Sources: Ville 1939; Howard and Ramdas 2022 (arXiv 1906.09712); Waudby-Smith and
 
 import math
 from bisect import insort
-from functools import cache
+from collections.abc import Sequence
 
 
-@cache
-def _log_prior_mass() -> float:
-    return math.log(0.5)  # half of Jeffreys' prior lies above 1/2
+LOG_PRIOR_MASS = math.log(0.5)
+"""Half of Jeffreys' prior lies above 1/2."""
 
 
 def log_capital(n: int, k: int) -> float:
@@ -31,7 +30,7 @@ def log_capital(n: int, k: int) -> float:
     upper = 1.0 - float(betainc(a, b, 0.5))
     if upper <= 0.0:
         return -math.inf
-    return n * math.log(2.0) + float(betaln(a, b)) + math.log(upper) - math.log(math.pi) - _log_prior_mass()
+    return n * math.log(2.0) + float(betaln(a, b)) + math.log(upper) - math.log(math.pi) - LOG_PRIOR_MASS
 
 
 _RANKS: dict[float, list[int]] = {}
@@ -58,6 +57,12 @@ def fewest(alpha: float) -> int:
     while rank(n, alpha) is None:
         n += 1
     return n
+
+
+def middle(ordered: Sequence[float]) -> float:
+    """The median of values in order: the middle one, or the mean of the middle two."""
+    n = len(ordered)
+    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2.0
 
 
 class MedianSequence:
@@ -93,8 +98,7 @@ class MedianSequence:
     @property
     def median(self) -> float:
         """The middle observation, or the mean of the middle two."""
-        n = len(self._sorted)
-        return (self._sorted[(n - 1) // 2] + self._sorted[n // 2]) / 2.0
+        return middle(self._sorted)
 
     @property
     def spread(self) -> float:

@@ -1,11 +1,9 @@
 """The judge on a stream: pairs as they come, a verdict that may be looked at after every one of them."""
 
-from statistics import median
-
 from ._errors import GatewiseError
 from ._judge import Comparison, Rule, check_alpha, conclude_sequence
 from ._metrics import Direction, Kind
-from ._sequence import MedianSequence
+from ._sequence import MedianSequence, middle
 
 
 class SequentialComparison:
@@ -53,7 +51,7 @@ class SequentialComparison:
     def close(self) -> None:
         """Close the open block, so that it counts."""
         if self._open:
-            self._sequence.add(median(self._open))
+            self._sequence.add(middle(sorted(self._open)))
             self._closed.add(self._block)
             self._open = []
 
