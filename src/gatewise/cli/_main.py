@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from gatewise import __version__
-from gatewise.core import GatewiseError
 
 from ._arguments import COMMANDS, parser
 
@@ -21,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.command is None:
         parser(__version__).print_help()
         return DONE
+    from gatewise.core import GatewiseError  # after parsing: `--help` needs nothing but argparse
+
     command: Callable[[argparse.Namespace], int] = import_module(COMMANDS[parsed.command], __package__).run
     try:
         return command(parsed)
