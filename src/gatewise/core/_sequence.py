@@ -17,7 +17,6 @@ import math
 from bisect import insort
 from collections.abc import Sequence
 
-
 LOG_PRIOR_MASS = math.log(0.5)
 """Half of Jeffreys' prior lies above 1/2."""
 
