@@ -40,8 +40,7 @@ async function visit(name, settings) {
     const main = page.locator("main");
     const found = {
       name,
-      requests: requests.filter((url) => url !== address && !url.startsWith("data:")),
-      messages,
+      headline: await page.locator("h1").isVisible(),
       heading: await page.locator("h1").innerText(),
       headings: await page.locator("h1").count(),
       // How far the first arm's answer starts below the first screen, in CSS pixels.
@@ -69,7 +68,8 @@ async function visit(name, settings) {
       await page.screenshot({ path: join(options.shots, `${name}-first.png`) });
       if (pdf) await page.pdf({ path: join(options.shots, `${name}.pdf`), format: "A4", margin: { top: "14mm", bottom: "14mm", left: "14mm", right: "14mm" } });
     }
-    return found;
+    // Last, so that what the page asks for late counts too.
+    return { ...found, messages, requests: requests.filter((url) => url !== address && !url.startsWith("data:")) };
   } finally {
     await context.close();
   }

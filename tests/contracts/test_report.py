@@ -43,6 +43,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "unfair": text,
         "failure": text,
         "planted_slowdown": MAYBE,
+        "weights_state": st.sampled_from(["original", "grafted", "untrained", "trained", None]),
+        "output_identical": st.none() | st.booleans(),
         "formula": text,
         "implementation": text,
         "sites": st.lists(site, max_size=2),
@@ -80,17 +82,31 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "direction": st.sampled_from(["lower", "higher"]),
         "notes": st.lists(LABEL, max_size=2),
     }
+    facts = st.recursive(MAYBE | LABEL | st.booleans(), lambda inner: st.dictionaries(LABEL, inner | st.lists(inner)))
+    plan = {"facts": facts, "subject": facts, "training": facts, "measure": facts, "judge": facts, "processes": MAYBE}
+    answer = {"part": part, "arm": label, "verdict": st.sampled_from(["better", "inconclusive", None]), "text": text}
+    said = st.lists(LABEL, max_size=2)
     return {
         "schema": "gatewise.result/1",
         "gatewise": "0.1.0",
-        "study": {"name": draw(LABEL), "seed": 0, "seconds": draw(MAYBE), "interrupted": draw(st.booleans())},
-        "environment": draw(
-            st.dictionaries(LABEL, st.none() | NUMBER | LABEL | st.dictionaries(LABEL, MAYBE), max_size=3)
-        ),
+        "study": {
+            "name": draw(LABEL),
+            "seed": 0,
+            "seconds": draw(MAYBE),
+            "interrupted": draw(st.booleans()),
+            "parts": [{"name": each, **draw(st.fixed_dictionaries(plan))} for each in parts],
+        },
+        "environment": draw(st.dictionaries(LABEL, facts, max_size=3)),
         "arms": [{"part": draw(part), "label": each, **draw(st.fixed_dictionaries(arm))} for each in labels],
         "measurements": draw(st.lists(st.fixed_dictionaries(measurement), max_size=6)),
         "comparisons": draw(st.lists(st.fixed_dictionaries(comparison), max_size=6)),
-        "verdict": {"headline": draw(LABEL), "answers": [], "warnings": draw(st.lists(LABEL, max_size=2)), "next": []},
+        "verdict": {
+            "headline": draw(LABEL),
+            "answers": draw(st.lists(st.fixed_dictionaries(answer), max_size=3)),
+            "reasons": draw(said),
+            "warnings": draw(said),
+            "next": draw(said),
+        },
         "not_measured": [],
         "replay": draw(LABEL),
     }
@@ -123,7 +139,7 @@ class Reader(HTMLParser):
 
 
 SLOW = settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -146,6 +162,10 @@ def test_any_document_makes_a_balanced_escaped_offline_page(document: dict[str, 
 def test_any_document_has_a_text_in_every_format(document: dict[str, Any]) -> None:
     for name in report.FORMATS:
         text = report.FORMATS[name].render(document)
+        if name != "json":
+            assert not re.search(r"(?<![a-zA-Z])(nan|None|inf|NaN|Infinity)(?![a-zA-Z])", text.split("<script")[0]), (
+                name
+            )
         assert text.endswith("\n") or name == "html"
         assert len(text) > len(document["verdict"]["headline"])
     assert json.loads(report.FORMATS["json"].render(document)) == document

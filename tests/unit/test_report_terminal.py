@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from gatewise import report
@@ -24,18 +26,67 @@ def printed(document: dict[str, Any], width: int, **settings: Any) -> str:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("width", [40, 80, 120])
+def table(text: str, title: str) -> list[str]:
+    """The head and the rows of one table, and the remarks below it that look like rows."""
+    lines = text.splitlines()
+    start = lines.index(title)
+    top = next(index for index in range(start, len(lines)) if lines[index].startswith("  arm "))
+    end = next(index for index in range(top, len(lines)) if not lines[index].startswith("  "))
+    return [line for line in lines[top:end] if re.search(r"  (.|better|worse|equivalent|inconclusive)", line)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_no_line_is_wider_than_the_terminal(document: dict[str, Any], width: int) -> None:
-    assert max(map(len, printed(document, width).splitlines())) <= width
+    lines = [line for line in printed(document, width).splitlines() if document["replay"] not in line]
+    assert max(map(cell_len, lines)) <= width
+    assert not any(line.endswith(" ") for line in lines)
 
 
-def test_the_verdict_comes_first(document: dict[str, Any]) -> None:
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_row_is_one_line_with_whole_words(document: dict[str, Any], width: int) -> None:
+    rows = table(printed(document, width), "inference: time per call")[1:13]
+    arms = [c["arm"] for c in document["comparisons"] if c["metric"] == "latency"]
+    assert [row.split("  ")[1] for row in rows] == arms
+    assert all("batch 1 " in row or "batch 32 " in row for row in rows)
+
+
+def test_the_verdict_comes_first_and_the_machine_in_one_line_last(document: dict[str, Any]) -> None:
     text = " ".join(printed(document, 80).split())
-    headline = document["verdict"]["headline"]
-    places = [text.index(" ".join(part.split())) for part in (headline, document["verdict"]["next"][0], "Warnings")]
+    verdict = document["verdict"]
+    order = [verdict["headline"], verdict["recommendation"], verdict["answers"][0]["text"]]
+    order += ["What would settle the rest", *verdict["next"], "Warnings", "inference: time per call lower is better"]
+    order += ["Not judged or not measured", "What the verdicts rest on", "machine AMD", "again gatewise"]
+    places = [text.index(each) for each in order]
     assert places[0] == 0
     assert places == sorted(places)
-    assert text.index("time per call") < text.index("Not measured") < text.index("Environment") < text.index("Replay")
+    assert "AMD EPYC 7763, 2 cores, torch 2.13.0, took 5 min 32 s" in text
+    assert "How to read this" not in text
+
+
+def test_a_reason_is_said_once(document: dict[str, Any]) -> None:
+    text = " ".join(printed(document, 120).split())
+    refused = {(c["part"], c["metric"], c["reason"]) for c in document["comparisons"] if not c["interval"]}
+    assert len(refused) >= 4
+    for reason in {reason for _, _, reason in refused}:
+        tables = sum(other == reason for _, _, other in refused)
+        assert text.count(reason) == tables, reason
+
+
+def test_what_makes_a_row_unfair_stands_on_its_line(document: dict[str, Any]) -> None:
+    text = printed(document, 80)
+    rows = [line for line in table(text, "training: held-out loss at equal steps") if "swiglu wide" in line]
+    assert len(rows) == 1
+    assert "better, unfair" in rows[0]
+    assert "gelu slow: slowed 10 % on purpose" in text
+
+
+def test_a_long_label_is_cut_and_hides_no_number(document: dict[str, Any]) -> None:
+    long = "a label 非常に長い名前 " * 9
+    text = printed(json.loads(json.dumps(document).replace("quick_gelu", long.strip())), 80)
+    rows = [line for line in table(text, "inference: time per call") if "a label" in line]
+    assert len(rows) == 2
+    assert all("…  batch" in row and cell_len(row) <= 80 for row in rows)
+    assert "+5.4 to +6.2 %  ✗ worse" in rows[1]
 
 
 def test_a_pipe_gets_plain_text_without_boxes_or_escapes(document: dict[str, Any]) -> None:
@@ -53,15 +104,9 @@ def test_no_color_is_honoured(document: dict[str, Any], monkeypatch: pytest.Monk
 
 
 def test_numbers_are_right_aligned_at_eighty_columns(document: dict[str, Any]) -> None:
-    lines = printed(document, 80).splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("inference: time per call"))
-    top = next(index for index, line in enumerate(lines) if index > start and "estimate" in line)
-    end = next(index for index, line in enumerate(lines) if index > top and not line.strip())
-    head, table = lines[top], lines[top + 1 : end]
-    edge = head.index("estimate") + len("estimate")
-    rows = [line for line in table if "processes" in line]
-    assert len(rows) == 10
-    assert all(line[edge - 1] == "%" and line[edge] == " " for line in rows)
+    head, *rows = table(printed(document, 80), "inference: time per call")
+    edge = head.index("change") + len("change")
+    assert all(row[edge - 1] == "%" and row[edge] == " " for row in rows[:12])
 
 
 def test_an_output_that_is_not_utf8_gets_what_it_can_encode(document: dict[str, Any]) -> None:

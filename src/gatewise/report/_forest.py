@@ -62,26 +62,27 @@ def _description(panel: Panel) -> str:
     words = dict.fromkeys(row.verdict for row in panel.rows)
     counts = {word: sum(row.verdict == word for row in panel.rows) for word in words}
     tally = ", ".join(f"{n} {word}" for word, n in counts.items() if word)
-    return f"{len(panel.rows)} intervals: {tally}. {panel.direction}. All numbers stand in the table that follows."
+    return f"{len(panel.rows)} rows: {tally}. {panel.direction}. All numbers stand in the table that follows."
 
 
 def _axis(panel: Panel, layout: Layout) -> Scale:
     """The axis holds all estimates and margins; an interval that is far wider than those ends in an arrow head."""
     neutral = 1.0 if panel.kind == "ratio" else 0.0
     core = [neutral] + [row.estimate for row in panel.rows if row.estimate is not None]
-    core += [limit for row in panel.rows if row.limits for limit in row.limits if limit > 0.0 or panel.kind != "ratio"]
+    limits = [limit for row in panel.rows for limit in row.limits or ()]
+    core += [limit for limit in limits if panel.kind != "ratio" or 1e-12 < limit < 1e12]
     ends = [end for row in panel.rows for end in (*(row.interval or ()), *row.dots)]
     low, high = min(core), max(core)
     wanted = 4 if layout.stacked else 7
     if panel.kind == "ratio":
         reach = max((high / low) ** 1.2, 1.01)
-        low = max(min([low, *(e for e in ends if e > 0.0)]), low / reach)
+        low = max(min([low, *(e for e in ends if e > 1e-12)]), low / reach)
         high = min(max([high, *ends]), high * reach)
         pad = (high / low) ** 0.05
         return _scale.ratio(low / pad, high * pad, layout.page, wanted)
     reach = 1.2 * (high - low) or 1.0
     low, high = max(min([low, *ends]), low - reach), min(max([high, *ends]), high + reach)
-    margin = max((abs(limit) for row in panel.rows if row.limits for limit in row.limits), default=0.0)
+    margin = max(map(abs, limits), default=0.0)
     if margin and max(abs(low), abs(high)) > 20.0 * margin:
         return _scale.symmetric(min(low, -2.0 * margin) * 1.3, max(high, 2.0 * margin) * 1.3, margin, layout.page)
     pad = 0.05 * (high - low)
@@ -132,15 +133,16 @@ def _row(top: float, row: Row, panel: Panel, scale: Scale, layout: Layout) -> Ma
     middle = top + (layout.row * 0.64 if layout.stacked else layout.row / 2)
     parts = [_svg.tag("title", _svg.escape(_spoken(row, panel)))]
     estimate = "" if row.estimate is None else panel.show(row.estimate)
-    name = row.arm + (" · twin" if row.twin and "twin" not in row.arm else "")
+    marks = [" · twin"] if row.twin and "twin" not in row.arm else []
+    mark = "".join([*marks, " · unfair"] if row.unfair else marks)
     if layout.stacked:
-        room = layout.width - 16 - _svg.text_width(f"{estimate}  {row.says}", layout.font)
-        parts.append(_svg.label(8.0, top + 20, _svg.shortened(name, room, layout.font), "arm"))
+        room = layout.width - 16 - _svg.text_width(f"{estimate}  {row.says}{mark}", layout.font)
+        parts.append(_svg.label(8.0, top + 20, _svg.shortened(row.arm, room, layout.font) + mark, "arm"))
         shown = f"{estimate}  {row.says}".strip()
         parts.append(_svg.label(layout.width - 8, top + 20, shown, "said", "end"))
     else:
-        short = _svg.shortened(name, layout.left - 28, layout.font)
-        parts.append(_svg.label(12.0, middle + 5, short, "arm"))
+        room = layout.left - 28 - _svg.text_width(mark, layout.font)
+        parts.append(_svg.label(12.0, middle + 5, _svg.shortened(row.arm, room, layout.font) + mark, "arm"))
         x = layout.width - layout.right
         parts.append(_svg.label(x + 92, middle + 5, estimate, "number", "end"))
         parts.append(_svg.label(x + 116, middle + 5, row.says, "said"))
@@ -165,7 +167,7 @@ def _interval(row: Row, scale: Scale, y: float) -> list[Markup]:
 
 
 def _spoken(row: Row, panel: Panel) -> str:
-    ends = panel.show_interval(row)
+    ends = panel.ends(row)
     between = f", interval {ends[0]} to {ends[1]}" if ends else ""
     where = f", {row.group}" if row.group else ""
-    return f"{row.arm}{where}: {panel.show(row.estimate)}{between}, {row.says}"
+    return f"{row.arm}{where}: {panel.show(row.estimate)}{between}, {row.says}{', unfair' if row.unfair else ''}"

@@ -44,6 +44,11 @@ def flow(content: str) -> str:
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", content)
 
 
+def sentences(content: str) -> list[str]:
+    """The sentences of a headline, which stand on lines of their own."""
+    return re.split(r"(?<=[a-z0-9)]\.) (?=[A-Z])", content)
+
+
 def _parts(view: _view.View, document: Document) -> tuple[Part, ...]:
     trained = _curves.training(document)
     parts: list[Part] = []
@@ -83,6 +88,7 @@ def render(document: Document) -> str:
             function_plot=_curves.function_plot,
             groups=groups,
             flow=flow,
+            sentences=sentences,
         )
     )
 

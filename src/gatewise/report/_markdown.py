@@ -1,6 +1,7 @@
 """The report as GitHub-flavoured Markdown: verdict first, then a table for each metric."""
 
 import re
+from collections.abc import Sequence
 
 from . import _view
 from ._format import Format
@@ -28,26 +29,30 @@ def render(document: Document) -> str:
     if view.recommendation:
         blocks.append(f"**{escape(view.recommendation)}**")
     blocks += _answers(view)
-    if view.settle:
-        blocks.append("**What it would take to settle the rest:** " + " ".join(map(escape, view.settle)))
-    blocks += _bullets("Why", list(view.reasons))
+    blocks += _bullets("What would settle the rest", view.settle)
     blocks += _bullets("Warnings", [f"{each.what} failed: {each.why}" for each in view.failures] + list(view.warnings))
-    blocks += _bullets("Dropped to keep the budget", [f"{each.what}: {each.why}" for each in view.dropped])
+    blocks += _bullets("Dropped to keep the budget", _pairs(view.dropped))
+    blocks += _bullets("What the verdicts rest on", view.reasons)
     for panel in view.panels:
         blocks += _panel(panel, len(view.parts) > 1)
     blocks += _arms(view)
-    blocks += _bullets("What was not measured, and why", [f"{each.what}: {each.why}" for each in view.not_measured])
-    blocks += _bullets("How to read this", [f"{each.what}: {each.why}" for each in view.reading])
-    facts = [*view.facts, *view.environment]
-    blocks += _bullets("Environment", [f"{each.what}: {each.why}" for each in facts])
+    blocks += _bullets("What was not measured, and why", _pairs(view.not_measured))
+    blocks += _bullets("How to read this", _pairs(view.reading))
+    for setup in view.setups:
+        blocks += _bullets(f"Set-up: {setup.part}" if setup.part else "Set-up", _pairs(setup.facts))
+    blocks += _bullets("Environment", _pairs((*view.facts, *view.environment)))
     if view.replay:
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", view.replay)), default=0))
         blocks += ["## Replay", f"{fence}sh\n{view.replay}\n{fence}"]
     return "\n\n".join(blocks) + "\n"
 
 
-def _bullets(title: str, found: list[str]) -> list[str]:
-    return [f"## {title}", "\n".join(f"- {escape(each)}" for each in found)] if found else []
+def _pairs(items: Sequence[_view.Item]) -> list[str]:
+    return [f"{each.what}: {each.why}" for each in items]
+
+
+def _bullets(title: str, found: Sequence[str]) -> list[str]:
+    return [f"## {escape(title)}", "\n".join(f"- {escape(each)}" for each in found)] if found else []
 
 
 def _table(head: list[str], right: set[str], rows: list[list[str]]) -> str:
@@ -74,33 +79,25 @@ def _answers(view: _view.View) -> list[str]:
 
 def _panel(panel: Panel, several: bool) -> list[str]:
     title = f"{panel.part}: {panel.label}" if several and panel.part else panel.label
-    under = [panel.direction]
-    under += [f"against {panel.baseline}"] if panel.baseline else []
-    under += [f"margin {panel.margin}"] if panel.margin and panel.judged else []
-    under += [f"{panel.level} intervals"] if panel.level and panel.judged else []
-    under += [panel.shared] if panel.shared else []
-    head = ["arm"] + (["conditions"] if panel.grouped else []) + ["typical"]
-    head += ["estimate", "interval", "margin", "verdict"] if panel.judged else []
-    rows = [_row(panel, row) for row in panel.rows]
-    numbers = {"typical", "estimate", "interval", "margin"}
-    return [f"## {escape(title)}", escape("; ".join(under)), _table([*head, "evidence", "remarks"], numbers, rows)]
+    blocks = [f"## {escape(title)}", escape("; ".join(panel.terms))]
+    if not panel.empty:
+        head = ["arm", *(["at"] if panel.grouped else []), escape(panel.typical)]
+        head += ["change", "interval", "verdict"] if panel.judged else []
+        head += ["could see"] if panel.sensitive else []
+        numbers = {escape(panel.typical), "change", "interval", "could see", "n"}
+        blocks.append(_table([*head, "n"], numbers, [_row(panel, row) for row in panel.rows]))
+    return [*blocks, *(["\n".join(f"- {escape(each.line)}" for each in panel.remarks)] if panel.remarks else [])]
 
 
 def _row(panel: Panel, row: Row) -> list[str]:
-    tags = [tag for tag in row.tags if not (tag == "twin" and "twin" in row.arm)]
-    cells = [escape(row.arm) + (f" ({escape(', '.join(tags))})" if tags else "")]
+    flags = [*(["twin"] if row.twin and "twin" not in row.arm else []), *row.flags]
+    cells = [escape(row.arm) + (f" ({escape('; '.join(flags))})" if flags else "")]
     if panel.grouped:
         cells.append(escape(row.group) or MISSING)
     cells.append(escape(row.typical))
     if panel.judged:
-        ends = panel.show_interval(row)
-        cells += [
-            panel.show(row.estimate),
-            f"{ends[0]} to {ends[1]}" if ends else "no interval",
-            row.margin,
-            said(row.verdict),
-        ]
-    return [*cells, escape(row.n), escape("; ".join(row.remarks)) or MISSING]
+        cells += [panel.show(row.estimate), panel.interval(row), said(row.verdict)]
+    return [*cells, *([row.smallest] if panel.sensitive else []), row.n]
 
 
 def _arms(view: _view.View) -> list[str]:

@@ -40,6 +40,8 @@ def difference(value: float | None, places: int = 3) -> str:
     """A difference with its sign, in decimals that show the margin; a much smaller one as a power of ten."""
     if value is None:
         return MISSING
+    if value == 0.0:
+        return "0"
     if value and abs(value) < 0.5 * 10.0**-places:
         return f"{MINUS if value < 0 else '+'}{power(abs(value), 1)}"
     return signed(value, places) if abs(value) < 1e6 else f"{MINUS if value < 0 else '+'}{power(abs(value), 2)}"

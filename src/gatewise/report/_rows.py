@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from gatewise.core import METRICS
 
 from . import _numbers as num
+from . import _remarks
 from ._panels import Panel, Row
 from ._read import Document, number, pair, record, records, strings, text, verdict
 from ._spread import Cell, Key, Values
 
 _NOT_PANELS = ("heldout_curve", "train_failure")
-_UNITS = {"process": "processes", "seed": "seeds", "item": "items"}
+# Units that a number carries itself, with a prefix or a word; any other unit stands in the column's head.
+_CARRIED = ("s", "B", "FLOP", "1/s", "steps", "1", "")
 
 
 def ordered_parts(document: Document) -> tuple[str, ...]:
@@ -73,21 +75,23 @@ def _panel(key: Key, comparisons: list[Document], values: Values, arms: Mapping[
         arms=arms,
     )
     shared, rows = _rows(source)
-    evidence = text(first.get("evidence"))
     return Panel(
         part=part,
         metric=name,
-        label=known.label if known else name,
+        label=known.label if known else name.replace("_", " "),
         kind=kind,
         lower_is_better=direction != "higher",
         time=source.unit == "s",
         baseline=next((cell.baseline for cell in source.cells if cell.baseline), ""),
         shared=shared,
         margin=_same([row.margin for row in rows]),
-        level=_same([row.level for row in rows]),
+        level=_level(comparisons),
+        state=_remarks.state(rows),
         places=source.places,
         rows=tuple(rows),
-        units=_UNITS.get(evidence, evidence or "values"),
+        remarks=_remarks.remarks(rows),
+        evidence=text(first.get("evidence")) or "value",
+        unit="" if source.unit in _CARRIED else source.unit.replace(" - ", f" {num.MINUS} "),
     )
 
 
@@ -111,49 +115,58 @@ def _rows(source: _Source) -> tuple[str, list[Row]]:
 def _compared(source: _Source, cell: Cell, group: str, comparison: Document) -> Row:
     kind = source.kind
     estimate = number(comparison.get("estimate"))
-    arm = source.arms.get((source.key[0], cell.arm), {})
     interval = pair(comparison.get("interval"))
+    arm = source.arms.get((source.key[0], cell.arm), {})
     return Row(
         arm=cell.arm,
         group=group,
         twin=comparison.get("twin") is True,
-        tags=_tags(comparison, arm),
+        flags=_flags(arm),
+        state=text(arm.get("weights_state")),
         estimate=_on_scale(estimate, kind),
         interval=None if interval is None or _on_scale(interval[1], kind) is None else interval,
         limits=pair(comparison.get("limits")),
         margin=_margin(number(comparison.get("margin")), kind),
-        level=_level(comparison),
+        smallest=_smallest(comparison, kind, source.places),
         verdict=verdict(comparison.get("verdict")),
-        n=_evidence(comparison),
-        typical=num.quantity(source.values.typical(source.key, cell), source.unit),
-        remarks=_remarks(comparison, kind, text(arm.get("unfair"))),
+        n=num.count(number(comparison.get("n"))),
+        typical=_typical(source, cell),
+        reason=text(comparison.get("reason")),
+        notes=tuple(strings(comparison, "notes")),
         dots=source.values.dots(source.key, cell, kind),
     )
 
 
 def _stated(source: _Source, cell: Cell, group: str) -> Row:
-    count = source.values.count(source.key, cell)
+    arm = source.arms.get((source.key[0], cell.arm), {})
     return Row(
         arm=cell.arm,
         group=group,
-        twin=False,
-        tags=_tags({}, source.arms.get((source.key[0], cell.arm), {})),
+        twin=text(arm.get("role")) == "twin",
+        flags=_flags(arm),
+        state=text(arm.get("weights_state")),
         estimate=None,
         interval=None,
         limits=None,
         margin=num.MISSING,
-        level=num.MISSING,
+        smallest=num.MISSING,
         verdict="",
-        n=f"{count} raw value{'' if count == 1 else 's'}",
-        typical=num.quantity(source.values.typical(source.key, cell), source.unit),
-        remarks=(),
+        n=num.count(source.values.count(source.key, cell)),
+        typical=_typical(source, cell),
+        reason="",
+        notes=(),
         dots=(),
     )
 
 
+def _typical(source: _Source, cell: Cell) -> str:
+    value = source.values.typical(source.key, cell)
+    return num.quantity(value, source.unit) if source.unit in _CARRIED else num.significant(value)
+
+
 def _on_scale(value: float | None, kind: str) -> float | None:
-    """A ratio has no meaning at or below zero; such an estimate is shown as missing."""
-    return None if value is not None and kind == "ratio" and value <= 0.0 else value
+    """A ratio has no meaning at or below zero, and no axis beyond a factor of 1e12; it is shown as missing."""
+    return None if value is not None and kind == "ratio" and not 1e-12 < value < 1e12 else value
 
 
 def _same(texts: list[str]) -> str:
@@ -164,7 +177,8 @@ def _same(texts: list[str]) -> str:
 def _split(conditions: list[Mapping[str, str]]) -> tuple[list[str], str]:
     """The names of the conditions that vary between rows, and the others as one text."""
     names = list(dict.fromkeys(name for each in conditions for name in each))
-    varying = [name for name in names if len({each.get(name, "") for each in conditions}) > 1]
+    # A refused comparison may lack a condition (how many items); that alone sets no row apart.
+    varying = [name for name in names if len({each[name] for each in conditions if name in each}) > 1]
     fixed: Mapping[str, str] = {name: next(e[name] for e in conditions if name in e) for name in names}
     return varying, _conditions(fixed, [name for name in names if name not in varying])
 
@@ -181,36 +195,24 @@ def _margin(margin: float | None, kind: str) -> str:
     return f"±{num.share(margin, 3) if kind == 'ratio' else num.plain(margin)}"
 
 
-def _level(comparison: Document) -> str:
-    alpha = number(comparison.get("alpha"))
-    return num.MISSING if alpha is None else num.share(1.0 - alpha, 1)
+def _level(comparisons: list[Document]) -> str:
+    """The confidence of the intervals that are there; the twin's own level is not one of the arms'."""
+    judged = [each for each in comparisons if pair(each.get("interval")) is not None]
+    arms = [each for each in judged if each.get("twin") is not True] or judged
+    alphas = [number(each.get("alpha")) for each in arms]
+    return _remarks.level(alphas, [num.share(None if alpha is None else 1.0 - alpha, 3) for alpha in alphas])
 
 
-def _evidence(comparison: Document) -> str:
-    n, unit = number(comparison.get("n")), text(comparison.get("evidence"))
-    if not n:
-        return num.MISSING
-    words = _UNITS.get(unit, unit) if n != 1 else unit
-    return f"{num.count(n)} {words}".rstrip()
+def _flags(arm: Document) -> tuple[str, ...]:
+    """What must stand on the row itself: an unfair match, a slowdown that was planted."""
+    flags = ["unfair: " + text(arm.get("unfair"))] if text(arm.get("unfair")) else []
+    slow = number(arm.get("planted_slowdown"))
+    return (*flags, f"slowed {num.share(slow)} on purpose") if slow else tuple(flags)
 
 
-def _tags(comparison: Document, arm: Document) -> tuple[str, ...]:
-    tags = ["twin"] if comparison.get("twin") is True else []
-    if text(arm.get("unfair")):
-        tags.append("unfair")
-    state = text(arm.get("weights_state"))
-    if state in ("grafted", "untrained", "converted"):
-        tags.append(state)
-    if number(arm.get("planted_slowdown")):
-        tags.append("slowed on purpose")
-    return tuple(tags)
-
-
-def _remarks(comparison: Document, kind: str, unfair: str) -> tuple[str, ...]:
-    """Why there is no interval or no decision, what to bear in mind, and what an undecided one could have seen."""
-    notes = [text(comparison.get("reason")), *strings(comparison, "notes"), f"unfair: {unfair}" if unfair else ""]
+def _smallest(comparison: Document, kind: str, places: int) -> str:
+    """The smallest effect that this evidence could have shown."""
     smallest = number(comparison.get("smallest_detectable"))
-    if verdict(comparison.get("verdict")) == "inconclusive" and smallest is not None:
-        shown = num.share(smallest, 1) if kind == "ratio" else num.significant(smallest)
-        notes.append(f"the smallest effect it could have seen is {shown}")
-    return tuple(dict.fromkeys(note for note in notes if note))
+    if smallest is None:
+        return num.MISSING
+    return num.effect(1.0 + smallest if kind == "ratio" else smallest, kind, places).removeprefix("+")

@@ -56,7 +56,8 @@ def ratio(low: float, high: float, page: tuple[float, float], wanted: int = 6) -
     """A logarithmic axis for ratios around 1, with ticks at round changes (-10 %, 0, +10 %) or round factors."""
     low, high = min(low, 0.999), max(high, 1.001)
     if high / low < 4.0:
-        ticks = tuple(1.0 + t for t in linear_ticks(low - 1.0, high - 1.0, wanted))
+        # 1 - 0.6 is a little less than 0.4: a tick at the end of the axis stays on it.
+        ticks = tuple(min(max(1.0 + t, low), high) for t in linear_ticks(low - 1.0, high - 1.0, wanted))
     else:
         step = max(1, math.ceil((math.log2(high) - math.log2(low)) / wanted))
         ticks = tuple(

@@ -100,17 +100,16 @@ class Values:
         return [value for each in found for _, value in _paired(each)]
 
     def _by_unit(self, key: Key, arm: str, wanted: Mapping[str, str], unit: str) -> dict[str, dict[str, float]]:
-        """By process or seed, then by pair: the median of the values (a block A B B A has two of an arm)."""
+        """By process or seed, then by pair: the middle of the pair's raw values (an A B B A block has two of each)."""
         grouped: dict[str, dict[str, list[float]]] = {}
         for each in self._matching(key, arm, wanted):
             pairs = grouped.setdefault(text(each.get(unit)), {})
             for name, value in _paired(each):
                 pairs.setdefault(name, []).append(value)
-        return {name: _medians(pairs) for name, pairs in grouped.items()}
-
-
-def _medians(pairs: Mapping[str, list[float]]) -> dict[str, float]:
-    return {name: middle for name, values in pairs.items() if (middle := median(values)) is not None}
+        return {
+            name: {pair: middle for pair, found in pairs.items() if (middle := median(found)) is not None}
+            for name, pairs in grouped.items()
+        }
 
 
 def _paired(measurement: Document) -> list[tuple[str, float]]:

@@ -1,24 +1,27 @@
-"""The report for a terminal: aligned columns, no boxes, the same text when it is piped."""
+"""The report for a terminal: aligned columns, no boxes, the same text when it is piped.
+
+It has the verdict and what it rests on. How to read it and the whole environment stand in the HTML and Markdown.
+"""
 
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from . import _view
+from . import _columns, _view
+from ._columns import Column
 from ._format import Format
 from ._panels import Panel, Row
 from ._read import Document
 
 _SIGNS = {"better": "✓", "worse": "✗", "equivalent": "=", "inconclusive": "?"}
 _STYLES = {"better": "bold cyan", "worse": "bold red", "equivalent": "bold", "inconclusive": "yellow"}
+_WIDEST_NAME = 24
 # For a terminal or a pipe that is not UTF-8.
 _PLAIN = str.maketrans(
-    {"✓": "+", "✗": "x", "−": "-", "–": "-", "µ": "u", "±": "+/-", "×": "x", "→": "->", "·": ".", "…": "...", "’": "'"}
+    {"✓": "+", "✗": "x", "−": "-", "–": "-", "µ": "u", "±": "+/-", "×": "x", "→": "->", "·": ".", "…": ".", "’": "'"}
     | dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True))
 )
 
@@ -26,8 +29,10 @@ _PLAIN = str.maketrans(
 def show(document: Document, console: Console | None = None) -> None:
     """Print the report to `console`, by default to stdout."""
     target = console or Console(file=sys.stdout, highlight=False)
-    for block in _blocks(_view.build(document), _Words(encoding=target.encoding), target.width):
-        target.print(block, highlight=False)
+    words = _Words(encoding=target.encoding)
+    for block in _blocks(_view.build(document), words, target):
+        # The lines have their length; a terminal that is too narrow for the numbers wraps them itself.
+        target.print(words.encoded(block), highlight=False, soft_wrap=True)
 
 
 def render(document: Document) -> str:
@@ -44,121 +49,133 @@ class _Words:
         self._encoding = encoding
 
     def __call__(self, content: str, style: str = "") -> Text:
-        try:
-            content.encode(self._encoding)
-        except (UnicodeEncodeError, LookupError):
-            content = content.translate(_PLAIN).encode(self._encoding, "replace").decode(self._encoding)
-        return Text(content, style=style)
+        return Text(self._plain(content), style=style)
 
     def verdict(self, word: str) -> Text:
         """A verdict's sign and word."""
         return self(f"{_SIGNS[word]} {word}", _STYLES[word]) if word else self("")
 
+    def encoded(self, block: Text) -> Text:
+        """The block with what laying it out has added (an ellipsis) made encodable too."""
+        plain = self._plain(block.plain)
+        return block if plain == block.plain else Text(plain, spans=block.spans, style=block.style)
 
-Block = Text | Table | Padding
+    def _plain(self, content: str) -> str:
+        try:
+            content.encode(self._encoding)
+        except (UnicodeEncodeError, LookupError):
+            return content.translate(_PLAIN).encode(self._encoding, "replace").decode(self._encoding)
+        return content
 
 
-def _blocks(view: _view.View, words: _Words, width: int) -> Iterable[Block]:
-    yield words(view.headline, "bold")
+def _blocks(view: _view.View, words: _Words, console: Console) -> Iterable[Text]:
+    yield from _sentence(view.headline, words, console, "bold")
     if view.recommendation:
-        yield words(view.recommendation)
-    yield from _answers(view, words)
-    yield from _list("What it would take to settle the rest", view.settle, words)
-    yield from _list("Why", view.reasons, words)
+        yield from _sentence(f"\n{view.recommendation}", words, console)
+    yield from _answers(view, words, console)
+    yield from _list("What would settle the rest", view.settle, words, console)
     failures = [f"{each.what} failed: {each.why}" for each in view.failures]
-    yield from _list("Warnings", [*failures, *view.warnings], words, "yellow")
-    yield from _list("Dropped to keep the budget", _pairs(view.dropped), words)
-    for panel in view.panels:
-        yield from _panel(panel, words, len(view.parts) > 1, width)
-    yield from _list("Not measured", _pairs(view.not_measured), words)
-    yield from _list("How to read this", _pairs(view.reading), words)
-    yield from _list("Environment", _pairs((*view.facts, *view.environment)), words)
+    yield from _list("Warnings", [*failures, *view.warnings], words, console)
+    yield from _list("Dropped to keep the budget", _pairs(view.dropped), words, console)
+    shown = [panel for panel in view.panels if not panel.empty]
+    for panel in shown:
+        yield from _panel(panel, words, console, len(view.parts) > 1)
+    yield from _list("To bear in mind", _flags(shown), words, console)
+    yield from _list("Not judged or not measured", _not_judged(view), words, console)
+    yield from _list("What the verdicts rest on", view.reasons, words, console)
+    if view.machine or view.replay:
+        yield words("")
+    if view.machine:
+        yield _columns.hanging(words("machine", "dim"), words(view.machine), console, 9)
     if view.replay:
-        yield words("\nReplay", "bold")
-        yield Padding(words(view.replay), (0, 0, 0, 2), expand=False)
+        # On one line, however long: it is to be copied.
+        yield words("again    ", "dim").append_text(words(view.replay))
+
+
+def _sentence(content: str, words: _Words, console: Console, style: str = "") -> Iterable[Text]:
+    if content:
+        yield _columns.hanging(words(""), words(content, style), console, 0)
 
 
 def _pairs(items: Iterable[_view.Item]) -> list[str]:
     return [f"{each.what}: {each.why}" for each in items]
 
 
-def _list(title: str, found: Iterable[str], words: _Words, style: str = "") -> Iterable[Block]:
+def _list(title: str, found: Iterable[str], words: _Words, console: Console) -> Iterable[Text]:
     lines = list(found)
     if lines:
-        yield words(f"\n{title}", f"bold {style}".strip())
+        yield words(f"\n{title}", "bold")
         for each in lines:
-            yield Padding(words(each), (0, 0, 0, 2), expand=False)
+            yield _columns.hanging(words("  -"), words(each), console, 4)
 
 
-def _table(words: _Words, *columns: str, right: Iterable[str] = ()) -> Table:
-    """A table without lines: they are noise in a pipe. Columns that hold words may wrap, numbers never do."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for name in columns:
-        wraps = name in ("arm", "in plain words")
-        justify = "right" if name in right else "left"
-        table.add_column(words(name), justify=justify, no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
-    return table
-
-
-def _answers(view: _view.View, words: _Words) -> Iterable[Block]:
-    if not view.answers:
-        return
-    yield words("")
+def _answers(view: _view.View, words: _Words, console: Console) -> Iterable[Text]:
     parts = list(dict.fromkeys(each.part for each in view.answers))
-    table = _table(words, "arm", "verdict", "in plain words")
+    names = min(max((Text(each.arm).cell_len for each in view.answers), default=0), _WIDEST_NAME)
+    verdicts = max((words.verdict(each.verdict).cell_len for each in view.answers), default=0)
     for part in parts:
-        if len(parts) > 1:
-            table.add_row(words(part, "underline"))
+        yield words(f"\n{part}" if len(parts) > 1 else "", "bold")
         for each in view.answers:
             if each.part == part:
-                table.add_row(words(each.arm), words.verdict(each.verdict), words(each.text))
-    yield Padding(table, (0, 0, 0, 2), expand=False)
+                lead = words("  ").append_text(_columns.padded(words(each.arm), names)).append("  ")
+                lead.append_text(words.verdict(each.verdict))
+                yield _columns.hanging(lead, words(each.text), console, names + verdicts + 6)
 
 
-def _panel(panel: Panel, words: _Words, several: bool, width: int) -> Iterable[Block]:
+def _panel(panel: Panel, words: _Words, console: Console, several: bool) -> Iterable[Text]:
     title = f"{panel.part}: {panel.label}" if several and panel.part else panel.label
-    yield words(f"\n{title}", "bold")
-    under = [panel.direction, f"against {panel.baseline}" if panel.baseline else ""]
+    yield from _sentence(f"\n{title}", words, console, "bold")
+    terms = [*panel.terms, *([f"typical values in {panel.unit}"] if panel.unit else [])]
+    yield _columns.hanging(words(""), words("; ".join(terms), "dim"), console, 2)
+    yield from _columns.lines(_table(panel, words), console.width)
+    for remark in panel.remarks:
+        # What is undecided is plain from the interval; why there is none is not.
+        if remark.kind != "undecided":
+            yield _columns.hanging(words(""), words(remark.line, "dim"), console, 2)
+
+
+def _table(panel: Panel, words: _Words) -> list[Column]:
+    rows = panel.rows
+
+    def column(head: str, cells: Sequence[str], optional: int = 0) -> Column:
+        return Column(head=head, cells=[words(cell) for cell in cells], right=True, optional=optional)
+
+    names = [words(row.arm, "dim" if row.twin else "") for row in rows]
+    columns = [Column(head="arm", cells=names, flexible=True)]
+    if panel.grouped:
+        columns.append(Column(head="at", cells=[words(row.group) for row in rows], flexible=True))
+    columns.append(column("typical", [row.typical for row in rows], _columns.NICE if panel.judged else 0))
     if panel.judged:
-        under += [f"margin {panel.margin}" if panel.margin else "", f"{panel.level} intervals" if panel.level else ""]
-    under = [each for each in (*under, panel.shared) if each]
-    yield Padding(words("; ".join(under), "dim"), (0, 0, 0, 2), expand=False)
-    # Eighty columns hold what decides; the raw typical values need a wider terminal.
-    typical = not panel.judged or width >= 100
-    head = ["arm", *(["typical"] if typical else [])]
-    head += ["estimate", "interval", "verdict", "evidence"] if panel.judged else ["evidence"]
-    table = _table(words, *head, right=("typical", "estimate", "interval"))
-    group = ""
-    for row in panel.rows:
-        if row.group != group:
-            group = row.group
-            table.add_row(words(group, "underline"))
-        cells = [words(row.arm + _tags(row), "italic dim" if row.twin else "")]
-        cells += [words(row.typical)] if typical else []
-        if panel.judged:
-            ends = panel.show_interval(row)
-            interval = f"{ends[0]} to {ends[1]}" if ends else "no interval"
-            cells += [words(panel.show(row.estimate)), words(interval), words.verdict(row.verdict)]
-        table.add_row(*cells, words(row.n))
-    yield Padding(table, (0, 0, 0, 2), expand=False)
-    for each in _remarks(panel):
-        yield Padding(words(each, "dim"), (0, 0, 0, 2), expand=False)
+        columns.append(column("change", [panel.show(row.estimate) for row in rows]))
+        columns.append(column("interval", [panel.interval(row) for row in rows], 1))
+        columns.append(Column(head="verdict", cells=[_verdict(row, words) for row in rows]))
+    if panel.sensitive:
+        columns.append(column("could see", [row.smallest for row in rows], _columns.NICE + 1))
+    columns.append(column("n", [row.n for row in rows], 2))
+    return columns
 
 
-def _tags(row: Row) -> str:
-    tags = [tag for tag in row.tags if not (tag == "twin" and "twin" in row.arm)]
-    return f" ({', '.join(tags)})" if tags else ""
+def _verdict(row: Row, words: _Words) -> Text:
+    """The verdict, with the word that it must never stand without."""
+    return words.verdict(row.verdict).append(", unfair" if row.unfair and row.verdict else "")
 
 
-def _remarks(panel: Panel) -> list[str]:
-    """The reasons and notes of a panel, each once with the arms that it is about."""
-    found: dict[str, list[str]] = {}
-    for row in panel.rows:
-        for remark in row.remarks:
-            found.setdefault(remark, []).append(f"{row.arm}, {row.group}" if row.group else row.arm)
-    return [
-        remark if len(arms) == len(panel.rows) else f"{'; '.join(arms)}: {remark}" for remark, arms in found.items()
-    ]
+def _flags(panels: Iterable[Panel]) -> list[str]:
+    """What makes arms unlike the others, once each."""
+    found = ((flag, row.arm) for panel in panels for row in panel.rows for flag in row.flags)
+    return [f"{arm}: {flag}" for flag, arm in dict.fromkeys(found)]
+
+
+def _not_judged(view: _view.View) -> list[str]:
+    """The panels without any number, and what was not measured at all, unless its reason was given already."""
+    found: list[str] = []
+    given: set[str] = set()
+    for panel in view.panels:
+        given |= {remark.text for remark in panel.remarks}
+        if panel.empty:
+            where = f"{panel.part}: " if len(view.parts) > 1 and panel.part else ""
+            found += [f"{where}{panel.label}, {remark.who}: {remark.text}" for remark in panel.remarks]
+    return found + _pairs(each for each in view.not_measured if each.why not in given)
 
 
 TERMINAL = Format(render=render, filename=None)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from . import _facts
 from . import _numbers as num
+from ._facts import Item, Setup
 from ._panels import Panel
 from ._read import Document, number, record, records, strings, text, verdict
 from ._rows import ordered_parts, panels
@@ -16,14 +18,6 @@ class Answer:
     arm: str
     verdict: str
     text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """Something with its reason: a dropped cell, a failed arm, a quantity that was not measured, a fact."""
-
-    what: str
-    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +60,32 @@ class View:
     arms: tuple[Arm, ...]
     not_measured: tuple[Item, ...]
     reading: tuple[Item, ...]
+    setups: tuple[Setup, ...]
     environment: tuple[Item, ...]
+    machine: str
     replay: str
     parts: tuple[str, ...]
 
 
 READING = (
+    Item(what="better or worse", why="The whole interval lies beyond the margin."),
+    Item(what="equivalent", why="The whole interval lies inside the margin: the change, if any, does not matter."),
+    Item(what="inconclusive", why="The interval does neither, so the data do not decide. That is not a tie."),
+    Item(what="refused", why="No interval is shown, because it would mislead. The reason stands below the table."),
+    Item(what="margin", why="The smallest change that matters. It was fixed before anything was measured."),
     Item(
-        what="better, worse, equivalent, inconclusive",
-        why="The interval lies wholly beyond the margin, or wholly inside it (equivalent). "
-        "Where it does neither, the data do not decide: inconclusive is not a tie.",
+        what="interval",
+        why="Where the true change lies, with the stated confidence. Simultaneous intervals hold together: "
+        "each is a little wider, so that all verdicts of a part are right at once with that confidence.",
     ),
     Item(
-        what="margin and interval",
-        why="The margin is the smallest change that matters; it was fixed before measuring. "
-        "The interval holds the true change with the confidence that stands beside it.",
+        what="twin",
+        why="The baseline a second time. Where the twin does not come out equivalent, the cell is too noisy "
+        "and nothing in it is judged.",
     ),
-    Item(
-        what="twin and typical value",
-        why="The twin is the baseline a second time: where it does not come out equivalent, nothing in that cell is "
-        "judged. A typical value is the median of the raw values in one cell, one set of conditions.",
-    ),
+    Item(what="typical", why="The median of the raw values under the same conditions. No verdict hangs on it."),
+    Item(what="n", why="How many independent observations there are: fresh processes, training seeds or data items."),
+    Item(what="could see", why="The smallest change that this much evidence could have shown."),
 )
 
 
@@ -108,7 +107,7 @@ def build(document: Document) -> View:
     return View(
         title=text(study.get("name")) or "gatewise study",
         question=text(study.get("question")),
-        facts=_facts(document, study),
+        facts=_facts.study_facts(document),
         headline=text(verdict_record.get("headline")) or "This study has no verdict.",
         recommendation=text(verdict_record.get("recommendation")),
         reasons=tuple(strings(verdict_record, "reasons")),
@@ -121,7 +120,9 @@ def build(document: Document) -> View:
         arms=tuple(_arm(each) for each in records(document, "arms")),
         not_measured=_items(document, "not_measured", "reason"),
         reading=READING,
-        environment=_environment(document),
+        setups=_facts.setups(document),
+        environment=_facts.environment(document),
+        machine=_facts.environment_line(document),
         replay=str(document.get("replay") or "").strip(),
         parts=ordered_parts(document),
     )
@@ -130,18 +131,6 @@ def build(document: Document) -> View:
 def _items(document: Document, key: str, why: str) -> tuple[Item, ...]:
     found = (Item(what=text(each.get("what")), why=text(each.get(why))) for each in records(document, key))
     return tuple(each for each in found if each.what or each.why)
-
-
-def _facts(document: Document, study: Document) -> tuple[Item, ...]:
-    started = text(study.get("started")).replace("T", " ")[:16]
-    facts = [
-        Item(what="study", why=text(study.get("name"))),
-        Item(what="started", why=started),
-        Item(what="took", why=num.duration(seconds) if (seconds := number(study.get("seconds"))) is not None else ""),
-        Item(what="seed", why=text(study.get("seed"))),
-        Item(what="gatewise", why=text(document.get("gatewise"))),
-    ]
-    return tuple(each for each in facts if each.why)
 
 
 def _failures(document: Document) -> tuple[Item, ...]:
@@ -177,6 +166,9 @@ def _arm(arm: Document) -> Arm:
         f"failed: {failure}" if failure else "",
         f"unfair: {unfair}" if unfair else "",
         f"made slower on purpose by {num.share(slow)}" if slow else "",
+        "its outputs are the baseline's, bit for bit"
+        if arm.get("output_identical") is True and arm.get("role") == "arm"
+        else "",
     )
     return Arm(
         part=text(arm.get("part")),
@@ -195,36 +187,3 @@ def _arm(arm: Document) -> Arm:
         failure=failure,
         remarks=tuple(remark for remark in remarks if remark),
     )
-
-
-def _environment(document: Document) -> tuple[Item, ...]:
-    facts: list[Item] = []
-    for key, value in record(document, "environment").items():
-        shown = _fact(text(key), value)
-        if shown:
-            facts.append(Item(what=text(key).replace("_", " ").removesuffix(" bytes"), why=shown))
-    return tuple(facts)
-
-
-def _fact(key: str, value: object) -> str:
-    """One environment value: bytes and shares by the ending of their name, a table as name and value pairs."""
-    if isinstance(value, dict):
-        # A single word and a value ("torch 2.13.0") read well side by side; the comma parts the pairs.
-        pairs = ((text(name).replace("_", " "), _fact(text(name), item)) for name, item in value.items())
-        return ", ".join(f"{name} {shown}" for name, shown in pairs if shown)
-    if isinstance(value, list | tuple):
-        return ", ".join(shown for item in value if (shown := _fact(key, item)))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        finite = number(value)
-        if finite is None:
-            return ""
-        if key.endswith("bytes"):
-            return num.count(finite, "B")
-        if key.endswith(("seconds", "_s")):
-            return num.quantity(finite, "s")
-        if key == "share" or key.endswith("_share"):
-            return num.share(finite)
-        return num.count(finite)
-    return text(value)

@@ -11,6 +11,9 @@ from ._plan import TIMED, Measure, Part, Plan
 START_S = 4.5
 """One process with torch, transformers and a few small models, until it is ready to measure."""
 
+COMPILE_S = 3.0
+"""Compiling one arm for one shape, mostly from the compiler's cache."""
+
 SHORT_SLICE_S, SLICE_S = 0.8, 2.0
 """Timing time of one cell in one process, unless its rounds take longer: where time is short, and where it is not."""
 
@@ -19,7 +22,6 @@ MOST_ROUNDS = 8
 PREPARE_S = 6.0
 FINISH_S = 2.0
 FEWEST_PROCESSES = 8
-MEMORY_PROCESSES = 8
 RUN_LEAST_S = 6.0
 """Seconds of one training run below which its curve would say nothing; replaced by what is measured."""
 
@@ -42,6 +44,12 @@ def spoken(time_s: float) -> str:
 def first_processes(part: Part) -> int:
     """The processes that a first verdict on a time needs: the sequence's own minimum at alpha split over the part."""
     return max(FEWEST_PROCESSES, fewest(part.judge.alpha / timed_family(part)))
+
+
+def memory_processes(part: Part) -> int:
+    """The processes that a verdict on peak memory needs, alpha split over the part's comparisons of it."""
+    comparisons = (len(run_arms(part, {})) - 1) * len(cells(part.measure or Measure()))
+    return max(FEWEST_PROCESSES, fewest(part.judge.alpha / comparisons))
 
 
 def is_timed(part: Part) -> bool:
@@ -79,17 +87,18 @@ class Prices:
         """One timed process with all cells of a part, its share of the start and a warm-up included."""
         if part.measure is None:
             return STEP_PROCESS_S
-        compiled = 6.0 * len(part.arms) if "compile" in part.measure.runtimes else 0.0
+        arms = run_arms(part, {})
+        compiled = COMPILE_S * sum(arm.runtime == "compile" for arm in (*arms, arms[0]))
         found = cells(part.measure)
-        per_thread = len(part.measure.threads)
+        starts = len(part.measure.threads) * self.start_s / self.side_by_side
         timed = sum(self.round_s(part, cell) / 2 + max(slice_s, rounds * self.round_s(part, cell)) for cell in found)
-        return per_thread * (self.start_s / self.side_by_side + compiled * len(found)) + timed
+        return starts + compiled * len(found) / self.side_by_side + timed
 
     def memory_s(self, part: Part) -> float:
         """All processes of a part that weigh memory."""
         if part.measure is None or "peak_memory" not in part.measure.metrics:
             return 0.0
-        return MEMORY_PROCESSES * (len(run_arms(part, {})) + 1) * (self.start_s + 1.0) / self.side_by_side
+        return memory_processes(part) * (len(run_arms(part, {})) + 1) * (self.start_s + 1.0) / self.side_by_side
 
 
 @dataclass(kw_only=True)

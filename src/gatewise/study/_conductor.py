@@ -191,7 +191,7 @@ class Conductor:
     def _weigh(self, part: Part) -> None:
         assert part.measure is not None
         arms = run_arms(part, {})
-        for process in range(budget.MEMORY_PROCESSES):
+        for process in range(budget.memory_processes(part)):
             record = read_record(self.store, part)
             mine = record.arms
             waiting = [
@@ -201,7 +201,9 @@ class Conductor:
             ]
             while waiting and self._affords(self.prices.start_s):
                 now, waiting = waiting[: self.prices.side_by_side], waiting[self.prices.side_by_side :]
-                self._tell(f"{part.name}: memory, process {process + 1} of {budget.MEMORY_PROCESSES}, {len(arms)} arms")
+                self._tell(
+                    f"{part.name}: memory, process {process + 1} of {budget.memory_processes(part)}, {len(arms)} arms"
+                )
                 jobs = [self._memory_job(part, arm, process) for arm in now]
                 for arm, found in zip(now, side_by_side(jobs), strict=True):
                     stored = {f"{MEMORY}{arm.label}|{cell}": value for cell, value in found.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from gatewise.core import METRICS, Comparison, Evidence, Judgeable, Rule, holm
 
 from ._plan import Judge
+from ._words import signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ def _guarded(question: Question, guards: Mapping[str, Comparison]) -> str | None
         return f"the baseline's twin could not be judged ({guard.reason})"
     low, high = guard.interval
     return (
-        f"the baseline's twin is not yet equivalent to it ({low - 1:+.1%} to {high - 1:+.1%}): "
+        f"the baseline's twin is not yet equivalent to it ({signed(low - 1)} to {signed(high - 1)}): "
         "this cell is too noisy for a verdict"
     )
 

@@ -12,6 +12,7 @@ from gatewise.runtimes import RUNTIMES
 from gatewise.workloads import Workload, workload
 
 from ._plan import ORIGINAL, Arm, Part
+from ._words import signed
 
 CURVE_POINTS = 161
 CURVE_RANGE = 4.0
@@ -70,7 +71,7 @@ def unfair(arm_parameters: int, baseline_parameters: int, arm: Arm) -> str | Non
         return None
     return (
         f"unmatched: {arm_parameters:,} parameters against {baseline_parameters:,} "
-        f"({arm_parameters / baseline_parameters - 1:+.1%}, matching = {arm.matching})"
+        f"({signed(arm_parameters / baseline_parameters - 1)}, matching = {arm.matching})"
     )
 
 

@@ -116,6 +116,7 @@ def _items(record: Record, metric: str, key: str) -> Iterator[Question]:
         return
     rule = rule_of(metric, part.judge)
     found: dict[str, dict[str, Any]] = record.prepared.get(key, {})
+    labels = {run.arm: run.label for run in reversed(record.arms)}  # outputs are taken on an arm's first runtime
     for arm in part.arms:
         if arm.label == part.baseline or arm.label not in found:
             continue
@@ -130,8 +131,8 @@ def _items(record: Record, metric: str, key: str) -> Iterator[Question]:
                 continue  # equal on every item: an exact count, stated with the arm and not judged
         yield Question(
             metric=metric,
-            arm=arm.label,
-            baseline=part.baseline,
+            arm=labels[arm.label],
+            baseline=labels[part.baseline],
             conditions={"items": len(effects) or None},
             evidence=None if refusal else Evidence(effects=effects, rule=rule, method="mean"),
             refusal=refusal,

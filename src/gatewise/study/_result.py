@@ -182,6 +182,10 @@ def _not_measured(record: Record) -> Iterator[dict[str, str]]:
             if "reason" in entry:
                 metric = "output_difference" if key == "outputs" else key
                 yield {"what": f"{part.name}: {METRICS[metric].label} of {label}", "reason": entry["reason"]}
+    later = [run.label for run in record.arms if run.runtime != record.arms[0].runtime]
+    if later and "output_difference" in part.measure.metrics:
+        reason = f"outputs are compared on the first runtime, {record.arms[0].runtime}"
+        yield {"what": f"{part.name}: how far outputs move on {', '.join(later)}", "reason": reason}
     if part.cost and part.cost.utilisation == 0:
         yield {
             "what": f"{part.name}: cost",

@@ -1,6 +1,7 @@
 """From judged comparisons to plain words: does each arm pay, why, and what would settle the rest."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -8,9 +9,9 @@ from gatewise.core import METRICS, Verdict
 
 from ._cells import TRAIN, cells
 from ._evidence import Judged
-from ._plan import TIMED
+from ._plan import TIMED, Part
 from ._questions import Record
-from ._words import at, change, listed, span
+from ._words import at, change, listed, signed, span
 
 OVERHEAD_LIMIT = 0.01
 HOPELESS = 400
@@ -46,7 +47,8 @@ def _clauses(answers: Sequence[Judged]) -> list[str]:
 def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, Any]:
     word = overall(answers)
     found = {answer.comparison.verdict for answer in answers}
-    outputs = record.prepared.get("outputs", {}).get(arm, {})
+    planned = next((run.arm for run in record.arms if run.label == arm), arm)
+    outputs = record.prepared.get("outputs", {}).get(planned, {})
     clauses = _clauses(answers)
     if "values" in outputs and not any(outputs["values"]):
         clauses.append("outputs identical bit by bit")
@@ -63,7 +65,7 @@ def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, An
 
 def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     part = record.part
-    subject = part.subject.workload or part.subject.model
+    subject = part.subject.workload or Path(part.subject.model).name
     doing = f"For {part.name} of {subject}" if part.name != "main" else f"On {subject}"
     if not answers:
         return f"{doing}, nothing was measured."
@@ -93,11 +95,15 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     return f"{doing}, {text}{'; ' if tail else ''}{'; '.join(tail)}."
 
 
+def _for(part: Part, advice: str) -> str:
+    return advice[0].upper() + advice[1:] if part.name == "main" else f"For {part.name}, {advice}"
+
+
 def _recommendation(record: Record, answers: Sequence[dict[str, Any]], judged: Sequence[Judged]) -> str:
     part = record.part
     better = [answer["arm"] for answer in answers if answer["verdict"] == "better"]
     if not better:
-        return f"{part.name}: stay with {part.baseline}."
+        return _for(part, f"stay with {part.baseline}.")
     gains = {
         arm: min(
             a.comparison.estimate if a.comparison.direction == "lower" else 1 / a.comparison.estimate
@@ -107,7 +113,7 @@ def _recommendation(record: Record, answers: Sequence[dict[str, Any]], judged: S
         for arm in better
     }
     best = min(gains, key=lambda arm: gains[arm])
-    return f"{part.name}: change to {best}, on this machine and this model."
+    return _for(part, f"change to {best}, on this machine and this model.")
 
 
 def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
@@ -211,12 +217,12 @@ def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
     for answer in found:
         if answer.question.twin and answer.comparison.interval:
             low, high = answer.comparison.interval
-            place = " ".join(
-                word for word in (METRICS[answer.question.metric].label, at(answer.question.conditions)) if word
-            )
-            span = f"{low - 1:+.1%} to {high - 1:+.1%}".replace("-", "−").replace("%", " %")
+            place = f"{METRICS[answer.question.metric].label}{at(answer.question.conditions)}"
+            found_span = f"{signed(low - 1)} to {signed(high - 1)}"
             count = f"{answer.comparison.n} fresh processes"
-            reasons.append(f"{part.name}: {place}: {count}; two identical copies of {part.baseline} differ by {span}.")
+            reasons.append(
+                f"{part.name}: {place}: {count}; two identical copies of {part.baseline} differ by {found_span}."
+            )
     settings = record.prepared.get("training")
     if part.train and settings:
         runs = [row for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows]
