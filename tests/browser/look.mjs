@@ -38,13 +38,15 @@ async function visit(name, settings) {
     page.on("pageerror", (error) => messages.push(String(error)));
     await page.goto(address);
     const main = page.locator("main");
+    const first = page.locator(".answers li").first();
+    const start = (await first.count()) ? await first.boundingBox() : await page.locator("h1").boundingBox();
     const found = {
       name,
       headline: await page.locator("h1").isVisible(),
       heading: await page.locator("h1").innerText(),
       headings: await page.locator("h1").count(),
       // How far the first arm's answer starts below the first screen, in CSS pixels.
-      answersBelow: (await page.locator(".answers li").first().boundingBox()).y - page_settings.viewport.height,
+      answersBelow: start.y - page_settings.viewport.height,
       text: (await main.innerText()).length,
       tables: await page.locator("table").count(),
       figures: await page.locator("svg[role=img]:visible").count(),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import validate
 
 from gatewise import report
 from gatewise.core import METRICS, GatewiseError
@@ -208,5 +209,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
         report.write(json.loads(EXAMPLE.read_text("utf-8")), tmp_path / "file" / "out")
 
 
-def test_the_example_says_that_it_is_one() -> None:
+def test_the_example_is_a_valid_document_and_says_that_it_is_an_example() -> None:
+    schema = json.loads((EXAMPLE.parents[2] / "docs" / "result.schema.json").read_text("utf-8"))
+    validate(json.loads(EXAMPLE.read_text("utf-8")), schema)
     assert "example" in json.loads(EXAMPLE.read_text("utf-8"))["study"]["name"]

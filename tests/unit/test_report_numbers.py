@@ -66,7 +66,7 @@ def test_a_column_has_the_decimals_that_its_margin_needs(margin: float, kind: st
 def test_a_difference_far_below_its_margin_is_not_shown_as_zero() -> None:
     assert num.difference(3.244e-7, 4) == "+3.2×10⁻⁷"
     assert num.difference(-0.3091, 4) == "−0.3091"
-    assert num.difference(0.0, 4) == "0.0000"
+    assert num.difference(0.0, 4) == "0"
 
 
 @pytest.mark.parametrize(

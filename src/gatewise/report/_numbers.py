@@ -140,4 +140,5 @@ def median(values: list[float]) -> float | None:
     if not values:
         return None
     ordered, half = sorted(values), len(values) // 2
-    return ordered[half] if len(ordered) % 2 else 0.5 * ordered[half - 1] + 0.5 * ordered[half]
+    low, high = ordered[half - (len(ordered) + 1) % 2], ordered[half]
+    return high if low == high else 0.5 * low + 0.5 * high

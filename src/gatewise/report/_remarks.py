@@ -8,6 +8,7 @@ from ._panels import Remark, Row
 Kind = Literal["refused", "undecided", "note"]
 _ORDER: tuple[Kind, ...] = ("refused", "undecided", "note")
 _MOST_NAMES = 6
+_LONGEST_NAME = 32
 # States in which an arm's weights were not made for its function; the others need no word.
 _SAID = ("grafted", "untrained", "converted")
 
@@ -48,10 +49,15 @@ def level(alphas: Sequence[float | None], shown: Sequence[str]) -> str:
 
 def names(found: Sequence[str]) -> str:
     """Names as people list them; many are counted."""
-    several = list(dict.fromkeys(found))
+    several = [_short(each) for each in dict.fromkeys(found)]
     if len(several) > _MOST_NAMES:
         return f"{len(several)} arms"
     return " and ".join(filter(None, [", ".join(several[:-1]), several[-1]])) if several else ""
+
+
+def _short(name: str) -> str:
+    """A long label is whole in the tables; in a sentence its beginning will do."""
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1].rstrip() + "…"
 
 
 def _who(about: Sequence[Row], rows: Sequence[Row]) -> str:

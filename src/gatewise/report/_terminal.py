@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import _columns, _view
+from . import _numbers as num
 from ._columns import Column
 from ._format import Format
 from ._panels import Panel, Row
@@ -144,7 +145,8 @@ def _table(panel: Panel, words: _Words) -> list[Column]:
     columns = [Column(head="arm", cells=names, flexible=True)]
     if panel.grouped:
         columns.append(Column(head="at", cells=[words(row.group) for row in rows], flexible=True))
-    columns.append(column("typical", [row.typical for row in rows], _columns.NICE if panel.judged else 0))
+    if any(row.typical != num.MISSING for row in rows):
+        columns.append(column("typical", [row.typical for row in rows], _columns.NICE if panel.judged else 0))
     if panel.judged:
         columns.append(column("change", [panel.show(row.estimate) for row in rows]))
         columns.append(column("interval", [panel.interval(row) for row in rows], 1))

@@ -161,14 +161,13 @@ def _arm(arm: Document) -> Arm:
     left = len(records(arm, "left"))
     described = f"{len(touched)}: {', '.join(sorted(changed) + sorted(widths))}" if touched else "none"
     slow = number(arm.get("planted_slowdown"))
+    same = arm.get("output_identical") is True and arm.get("role") == "arm"  # of a twin it goes without saying
     unfair, failure = text(arm.get("unfair")), text(arm.get("failure"))
     remarks = (
         f"failed: {failure}" if failure else "",
         f"unfair: {unfair}" if unfair else "",
         f"made slower on purpose by {num.share(slow)}" if slow else "",
-        "its outputs are the baseline's, bit for bit"
-        if arm.get("output_identical") is True and arm.get("role") == "arm"
-        else "",
+        "its outputs are the baseline's, bit for bit" if same else "",
     )
     return Arm(
         part=text(arm.get("part")),
