@@ -12,6 +12,7 @@ from ._cells import MEMORY, STEP_CELL, TRAIN, cells, groups
 from ._plan import Part, Plan
 from ._questions import Record, judged, overhead_share, reached, read_record
 from ._verdict import verdict
+from ._words import prefix
 
 SCHEMA = "gatewise.result/1"
 
@@ -176,20 +177,20 @@ def _not_measured(record: Record) -> Iterator[dict[str, str]]:
     for metric in ("latency", "peak_memory", "output_difference", "quality"):
         if metric not in part.measure.metrics and not (metric == "latency" and "throughput" in part.measure.metrics):
             reason = f'not in the plan\'s metrics; add it with --set measure.metrics=[..., "{metric}"]'
-            yield {"what": f"{part.name}: {METRICS[metric].label}", "reason": reason}
+            yield {"what": f"{prefix(part.name)}{METRICS[metric].label}", "reason": reason}
     for key in ("outputs", "quality"):
         for label, entry in record.prepared.get(key, {}).items():
             if "reason" in entry:
                 metric = "output_difference" if key == "outputs" else key
-                yield {"what": f"{part.name}: {METRICS[metric].label} of {label}", "reason": entry["reason"]}
+                yield {"what": f"{prefix(part.name)}{METRICS[metric].label} of {label}", "reason": entry["reason"]}
     later = [run.label for run in record.arms if run.runtime != record.arms[0].runtime]
     if later and "output_difference" in part.measure.metrics:
         reason = f"outputs are compared on the first runtime, {record.arms[0].runtime}"
-        yield {"what": f"{part.name}: how far outputs move on {', '.join(later)}", "reason": reason}
+        yield {"what": f"{prefix(part.name)}how far outputs move on {', '.join(later)}", "reason": reason}
     if part.cost and part.cost.utilisation == 0:
         yield {
-            "what": f"{part.name}: cost",
+            "what": f"{prefix(part.name)}cost",
             "reason": "a cost is never shown without cost.utilisation, a share of 0 to 1",
         }
     if part.measure.device == "cpu":
-        yield {"what": f"{part.name}: accelerators", "reason": "the plan measures on the CPU only"}
+        yield {"what": f"{prefix(part.name)}accelerators", "reason": "the plan measures on the CPU only"}

@@ -11,9 +11,13 @@ from ._cells import TRAIN, cells
 from ._evidence import Judged
 from ._plan import TIMED, Part
 from ._questions import Record
-from ._words import at, change, listed, signed, span
+from ._words import at, change, listed, percent, prefix, sentence, signed, span
 
 OVERHEAD_LIMIT = 0.01
+
+ORDER = ("worse", "better", "equivalent", "inconclusive")
+"""What decides an arm comes first."""
+
 HOPELESS = 400
 """Times more evidence than there is; beyond it the honest advice is another margin, not patience."""
 
@@ -29,19 +33,20 @@ def overall(answers: Sequence[Judged]) -> Verdict:
 
 def _clauses(answers: Sequence[Judged]) -> list[str]:
     """What was found on each metric, one clause each; conditions with the same verdict share one."""
-    clauses: list[str] = []
+    clauses: list[tuple[int, str]] = []
     for metric in dict.fromkeys(answer.question.metric for answer in answers):
         mine = [answer for answer in answers if answer.question.metric == metric]
-        for verdict in dict.fromkeys(answer.comparison.verdict for answer in mine):
+        for verdict in sorted({answer.comparison.verdict for answer in mine}, key=ORDER.index):
             same = [answer for answer in mine if answer.comparison.verdict == verdict]
             places = [f"{at(a.question.conditions)}{span(metric, a.comparison)}" for a in same]
             if verdict in ("better", "worse"):
                 details = zip((change(metric, a.comparison) for a in same), places, strict=True)
-                clauses.append(listed([f"{what}{place}" for what, place in details]))
+                text = listed([f"{what}{place}" for what, place in details])
             else:
                 said = "is not decided" if verdict == "inconclusive" else "stays inside the margin"
-                clauses.append(f"{METRICS[metric].label} {said}{listed(places)}")
-    return clauses
+                text = f"{METRICS[metric].label} {said}{listed(places)}"
+            clauses.append((ORDER.index(verdict), text))
+    return [text for _, text in sorted(clauses, key=lambda clause: clause[0])]
 
 
 def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
 
 
 def _for(part: Part, advice: str) -> str:
-    return advice[0].upper() + advice[1:] if part.name == "main" else f"For {part.name}, {advice}"
+    return sentence(advice) if part.name == "main" else f"For {part.name}, {advice}"
 
 
 def _recommendation(record: Record, answers: Sequence[dict[str, Any]], judged: Sequence[Judged]) -> str:
@@ -117,30 +122,30 @@ def _recommendation(record: Record, answers: Sequence[dict[str, Any]], judged: S
 
 
 def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
-    """For each metric that is still open, what would settle it."""
+    """For each metric that is still open, what would settle it; metrics with one reason share a sentence."""
     steps: list[str] = []
+    refused: dict[str, list[str]] = {}
     for metric in dict.fromkeys(answer.question.metric for answer in answers):
         still_open = [a for a in answers if a.question.metric == metric and a.comparison.verdict == "inconclusive"]
-        factors = [factor for answer in still_open if (factor := _more(answer)) is not None]
-        unit = {"process": "processes", "seed": "seeds", "item": "items"}[METRICS[metric].evidence]
-        label = METRICS[metric].label
         names = listed(list(dict.fromkeys(answer.question.arm for answer in still_open)))
-        if not still_open:
-            continue
+        what = f"{METRICS[metric].label} of {names}"
+        factors = [factor for answer in still_open if (factor := _more(answer)) is not None]
         if not factors:
-            reason = still_open[0].comparison.reason
-            steps.append(f"{record.part.name}: {label} of {names}: {reason}.")
+            for reason in dict.fromkeys(str(answer.comparison.reason) for answer in still_open):
+                refused.setdefault(reason, []).append(what)
         elif min(factors) > HOPELESS:
-            steps.append(
-                f"{record.part.name}: {label} of {names} lies at the margin itself: "
-                "no patience settles that, another margin may."
-            )
+            steps.append(f"{what} lies at the margin itself: no patience settles that, another margin may.")
         else:
-            needed = [f for f in factors if f <= HOPELESS]
+            unit = {"process": "processes", "seed": "seeds", "item": "items"}[METRICS[metric].evidence]
             have = max(answer.comparison.n for answer in still_open)
-            amount = round(have * max(needed))
-            steps.append(f"{record.part.name}: about {amount} {unit} (now {have}) would settle the {label} of {names}.")
-    return steps
+            amount = round(have * max(factor for factor in factors if factor <= HOPELESS))
+            steps.append(f"about {amount} {unit} (now {have}) would settle the {what}.")
+    for reason, whats in refused.items():
+        if "not measured" in reason or "not trained" in reason:
+            steps.append(f"a longer budget would measure the {listed(whats)}.")
+        else:
+            steps.append(f"{listed(whats)}: {reason}.")
+    return [f"{prefix(record.part.name)}{step}" for step in steps]
 
 
 def _more(answer: Judged) -> float | None:
@@ -182,9 +187,9 @@ def verdict(
     return {
         "headline": " ".join(headlines),
         "recommendation": " ".join(recommendations),
-        "reasons": [reason for r, found in zip(records, judged, strict=True) for reason in _reasons(r, found)],
-        "warnings": warnings,
-        "next": steps or ["Everything the plan asked is settled."],
+        "reasons": [sentence(text) for r, found in zip(records, judged, strict=True) for text in _reasons(r, found)],
+        "warnings": [sentence(text) for text in warnings],
+        "next": [sentence(text) for text in steps] or ["Everything the plan asked is settled."],
         "answers": answers,
     }
 
@@ -205,7 +210,7 @@ def costs(record: Record) -> list[str]:
                 prices.append(f"{arm.label} {1e6 * hours * part.cost.price_per_hour:.3g}")
         if prices:
             lines.append(
-                f"{part.name}: a million requests at batch {cell.batch} cost {', '.join(prices)} (machine time, "
+                f"{prefix(part.name)}a million requests at batch {cell.batch} cost {', '.join(prices)} (machine time, "
                 f"{part.cost.price_per_hour:g} an hour at a utilisation of {part.cost.utilisation:.0%})."
             )
     return lines
@@ -221,21 +226,19 @@ def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
             found_span = f"{signed(low - 1)} to {signed(high - 1)}"
             count = f"{answer.comparison.n} fresh processes"
             reasons.append(
-                f"{part.name}: {place}: {count}; two identical copies of {part.baseline} differ by {found_span}."
+                f"{prefix(part.name)}{place}: {count}; two identical copies of {part.baseline} differ by {found_span}."
             )
     settings = record.prepared.get("training")
     if part.train and settings:
         runs = [row for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows]
         steps = f" of {max(row['steps'] for row in runs):,} steps" if runs else ""
         reasons.append(
-            f"{part.name}: {len(runs)} runs{steps}, paired by seed, the same data in the same order; "
+            f"{prefix(part.name)}{len(runs)} runs{steps}, paired by seed, the same data in the same order; "
             f"the target is {settings['target']}."
         )
     reasons += costs(record)
-    family = sum(not answer.question.twin for answer in found)
-    reasons.append(
-        f"{part.name}: the chance that any of its {family} verdicts is wrong is held at {part.judge.alpha:.0%} (Holm)."
-    )
+    family, level = sum(not answer.question.twin for answer in found), percent(part.judge.alpha)
+    reasons.append(f"{prefix(part.name)}the chance that any of {family} verdicts is wrong is held at {level} (Holm).")
     return reasons
 
 
@@ -244,10 +247,10 @@ def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:
     for answer in found:
         if answer.question.twin and answer.comparison.verdict != "equivalent" and answer.question.metric in TIMED:
             warnings.append(
-                f"{record.part.name}: two identical copies of {answer.question.baseline} did not come out "
+                f"{prefix(record.part.name)}two identical copies of {answer.question.baseline} did not come out "
                 f"equivalent{at(answer.question.conditions)}; nothing measured there is judged."
             )
     for note in dict.fromkeys(note for answer in found for note in answer.question.notes):
         arms = listed(list(dict.fromkeys(a.question.arm for a in found if note in a.question.notes)))
-        warnings.append(f"{record.part.name}: {arms}: {note}.")
+        warnings.append(f"{prefix(record.part.name)}{arms}: {note}.")
     return warnings

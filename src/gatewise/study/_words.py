@@ -63,6 +63,16 @@ def at(conditions: Mapping[str, Any]) -> str:
     return f" at batch {conditions['batch']}" if "batch" in conditions else ""
 
 
+def prefix(part: str) -> str:
+    """`training: ` before a sentence about one part of several; nothing where a study has one unnamed part."""
+    return "" if part == "main" else f"{part}: "
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first."""
+    return text[:1].upper() + text[1:]
+
+
 def listed(items: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
