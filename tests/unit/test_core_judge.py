@@ -119,6 +119,11 @@ def test_a_margin_of_zero_asks_for_a_direction_only() -> None:
         ({"margin": math.nan}, "margin must be"),
         ({"alpha": 0.0}, "alpha must"),
         ({"method": "mode"}, "method must"),
+        ({"margin": "0.02"}, "margin must be a number"),
+        ({"margin": True}, "margin must be a number"),
+        ({"alpha": 0.9999}, "alpha must"),
+        ({"alpha": None}, "alpha must"),
+        ({"paired": "no"}, "paired must"),
     ],
 )
 def test_impossible_rules_are_refused(arguments: dict[str, object], words: str) -> None:
@@ -137,3 +142,25 @@ def test_limits_are_symmetric_on_the_log_scale() -> None:
     rule = Rule(margin=0.02)
     assert rule.shown(rule.bound) == pytest.approx(1.02)
     assert rule.shown(-rule.bound) == pytest.approx(1 / 1.02)
+
+
+@pytest.mark.parametrize(
+    "values", ["abc", b"abc", {1.0, 2.0}, {1.0: 2.0}, 3.0, None, [None, 1.0], [1j, 2.0], [[1.0], 2.0]]
+)
+def test_what_is_no_list_of_numbers_is_refused(values: object) -> None:
+    with pytest.raises(GatewiseError):
+        compare(values, values, kind="difference")  # pyright: ignore[reportArgumentType]
+
+
+def test_absurdly_large_values_are_an_answer_or_one_clear_line() -> None:
+    tiny, huge = [5e-324, 1e-323, 2e-323] * 3, [1e308, 9e307, 8e307] * 3
+    assert compare(tiny, huge, kind="ratio").verdict == "inconclusive"
+    with pytest.raises(GatewiseError, match="too far apart"):
+        compare(huge, [-value for value in huge], paired=False, kind="difference")
+
+
+def test_arrays_and_numpy_scalars_are_numbers() -> None:
+    import numpy as np
+
+    base = np.linspace(1.0, 1.1, 12, dtype=np.float32)
+    assert compare(base, base * np.float32(1.2), kind="ratio").verdict in ("worse", "inconclusive")

@@ -63,6 +63,18 @@ def test_another_file_is_not_a_study(tmp_path: Path) -> None:
         Store(path)
 
 
+def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE mine (x)")
+    database.commit()
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(GatewiseError, match="something else"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.sqlite")
     store.add("part", 0, {"a": 1})

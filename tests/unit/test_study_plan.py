@@ -68,7 +68,18 @@ def test_the_builtin_study_is_a_valid_plan() -> None:
         ({"train": {"seeds": 1}}, "seeds must be 2 or more"),
         ({"train": {"seeds": "six"}}, "whole number"),
         ({"cost": {"price_per_hour": 0.4, "utilisation": 3}}, "share from 0 to 1"),
-        ({"part": [{}]}, "belongs inside each part"),
+        ({"study": {"arms": ["gelu", {"name": 3}]}}, "arm.name must be text"),
+        ({"study": {"arms": ["gelu", "relu"], "baseline": []}}, "baseline must be text"),
+        ({"study": {"arms": ["gelu", "relu"], "name": []}}, "name must be text"),
+        ({"study": {"arms": ["gelu", "relu"], "seed": 2**70}}, "seed must be"),
+        ({"measure": {"metrics": []}}, "list of names"),
+        ({"measure": {"metrics": [["latency"]]}}, "list of names"),
+        ({"measure": {"runtimes": [{"a": 1}]}}, "list of names"),
+        ({"measure": {"device": "mars"}}, "device is cpu"),
+        ({"measure": {"allocator": "arena"}}, "allocator is recycled"),
+        ({"cost": {"utilisation": 0.5}}, "needs a price_per_hour"),
+        ({"part": "x"}, r"\[\[part\]\] tables"),
+        ({"part": [{}]}, "must stand inside each part"),
     ],
 )
 def test_a_wrong_plan_is_refused_in_two_lines_at_most(changes: dict[str, Any], words: str) -> None:
@@ -110,6 +121,11 @@ def test_settings_reach_anything() -> None:
 def test_a_setting_without_a_table_is_refused(setting: str) -> None:
     with pytest.raises(GatewiseError, match=r"TABLE\.KEY=VALUE"):
         apply_settings(document(), [setting])
+
+
+def test_a_setting_that_starts_like_toml_must_be_toml() -> None:
+    with pytest.raises(GatewiseError, match="not valid TOML"):
+        apply_settings(document(), ["measure.batch=[1,"])
 
 
 @given(

@@ -19,7 +19,11 @@ def run(parsed: argparse.Namespace) -> int:
     from gatewise import report, study
 
     plan = study.to_plan(_tables(parsed))
+    if parsed.out is not None and not parsed.out.strip():
+        raise GatewiseError("--out needs a folder's name")
     out = Path(parsed.out) if parsed.out else _default_out(resume=parsed.resume)
+    if parsed.resume and not (out / study.STORE).exists():
+        print(f"gatewise: {out} holds nothing to resume; a new study begins", file=sys.stderr)
     progress = Progress(sys.stderr)
     try:
         document = study.evaluate(plan, out, resume=parsed.resume, progress=progress.show, replay=_replay(parsed))
@@ -57,14 +61,16 @@ def _rescue(out: Path, read: Callable[[Path], dict[str, Any]], write: Callable[[
 def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
     from gatewise.study import apply_settings, builtin, read_plan
 
-    target = parsed.plan
+    target: str | None = parsed.plan
+    if target is not None and not target.strip():
+        raise GatewiseError("the plan's name is empty; without one, leave it out and the built-in study runs")
     if target and parsed.workload:
         raise GatewiseError("give a plan or model, or --workload, not both")
     tables: dict[str, Any]
     if target and target.endswith(".toml"):
         tables = read_plan(Path(target))
     elif target or parsed.workload:
-        named = parsed.workload or (target if _is_name(target) else "")
+        named: str = parsed.workload or (target if target and _is_name(target) else "")
         tables = {"study": {}, "subject": {"workload": named} if named else {"model": target}}
         if parsed.seeds is None and named == "byte-lm":
             tables["train"] = {}
@@ -72,6 +78,9 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
         raise GatewiseError("--arms and --seeds need a model or --workload; without them the built-in study runs")
     else:
         tables = builtin()
+    for name in ("study", "train"):
+        if not isinstance(tables.get(name, {}), dict):
+            raise GatewiseError(f"[{name}] must be a table, not {tables[name]!r}")
     study: dict[str, Any] = tables.setdefault("study", {})
     if parsed.arms:
         study["arms"] = [name.strip() for name in parsed.arms.split(",") if name.strip()]

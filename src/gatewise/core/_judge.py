@@ -9,7 +9,7 @@ better by its latency is judged better by its throughput too, and swapping the t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,9 @@ Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 Method = Literal["median", "mean"]
 
 ROUNDING = 1e-12
+
+LARGEST = 700.0
+"""The largest log-ratio whose ratio is still a number."""
 
 WIDEST = 20.0
 """The widest interval of a log-ratio that is worth showing."""
@@ -57,6 +60,23 @@ class Comparison:
     method: str
 
 
+def number(name: str, value: object) -> float:
+    """A number as a float; text, truth values and whatever else is no number are refused with `GatewiseError`."""
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        raise GatewiseError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise GatewiseError(f"{name} must be a number that fits a float, not {type(value).__name__}") from error
+
+
+def numbers(name: str, values: object) -> list[float]:
+    """A list, tuple or array of numbers, in order. Raises `GatewiseError` for anything without an order."""
+    if isinstance(values, (str, bytes, set, frozenset, dict)) or not isinstance(values, Iterable):
+        raise GatewiseError(f"{name} must be a list of numbers, not {type(values).__name__}")
+    return [number(f"each of {name}", value) for value in values]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """What is fixed before any value is seen: the kind of effect, which way is good, and the margin."""
@@ -70,7 +90,7 @@ class Rule:
             raise GatewiseError(f"kind must be 'ratio' or 'difference', not {self.kind!r}")
         if self.direction not in ("lower", "higher"):
             raise GatewiseError(f"direction must be 'lower' or 'higher' (which is better), not {self.direction!r}")
-        if not (math.isfinite(self.margin) and self.margin >= 0):
+        if not (0 <= number("margin", self.margin) < math.inf):
             raise GatewiseError(f"margin must be a finite number of 0 or more, not {self.margin!r}")
 
     @property
@@ -80,7 +100,7 @@ class Rule:
 
     def shown(self, effect: float) -> float:
         """An effect on the scale that people read: a ratio for ratios."""
-        return math.exp(effect) if self.kind == "ratio" else effect
+        return math.exp(max(-LARGEST, min(LARGEST, effect))) if self.kind == "ratio" else effect
 
     def effect(self, baseline: float, arm: float) -> float:
         """The effect of one pair: log(arm / baseline), or arm - baseline. Raises `GatewiseError` on impossible ones."""
@@ -149,9 +169,9 @@ class Rule:
 
 
 def check_alpha(alpha: float) -> None:
-    """Raises `GatewiseError` unless 0 < alpha < 1."""
-    if not 0 < alpha < 1:
-        raise GatewiseError(f"alpha must lie between 0 and 1, not {alpha!r}")
+    """Raises `GatewiseError` unless 0 < alpha <= 0.5: beyond that an interval promises nothing."""
+    if not 0 < number("alpha", alpha) <= 0.5:
+        raise GatewiseError(f"alpha must lie above 0 and be at most 0.5, not {alpha!r}")
 
 
 def judge_median(effects: Sequence[float], rule: Rule, alpha: float) -> Comparison:
@@ -267,7 +287,9 @@ def compare(
     chosen = method or ("median" if paired and kind == "ratio" else "mean")
     if chosen not in ("median", "mean"):
         raise GatewiseError(f"method must be 'median' or 'mean', not {method!r}")
-    baseline, arm = [float(v) for v in baseline_values], [float(v) for v in arm_values]
+    if type(paired) is not bool:
+        raise GatewiseError(f"paired must be True or False, not {paired!r}")
+    baseline, arm = numbers("baseline_values", baseline_values), numbers("arm_values", arm_values)
     if paired and len(baseline) != len(arm):
         raise GatewiseError(f"paired values must have equal lengths, not {len(baseline)} and {len(arm)}")
     if not paired and chosen == "median":
@@ -277,7 +299,10 @@ def compare(
         return rule.refuse(
             f"{broken} values are not finite", alpha=alpha, n=min(len(baseline), len(arm)), method=chosen
         )
-    if not paired:
-        return judge_unpaired(baseline, arm, rule, alpha)
-    effects = [rule.effect(b, a) for b, a in zip(baseline, arm, strict=True)]
-    return (judge_median if chosen == "median" else judge_mean)(effects, rule, alpha)
+    try:
+        if not paired:
+            return judge_unpaired(baseline, arm, rule, alpha)
+        effects = [rule.effect(b, a) for b, a in zip(baseline, arm, strict=True)]
+        return (judge_median if chosen == "median" else judge_mean)(effects, rule, alpha)
+    except OverflowError as error:
+        raise GatewiseError("the values are too far apart to be compared in floating point") from error

@@ -1,7 +1,9 @@
 """The judge on a stream: pairs as they come, a verdict that may be looked at after every one of them."""
 
+from collections.abc import Hashable
+
 from ._errors import GatewiseError
-from ._judge import Comparison, Rule, check_alpha, conclude_sequence
+from ._judge import Comparison, Rule, check_alpha, conclude_sequence, number
 from ._metrics import Direction, Kind
 from ._sequence import MedianSequence, middle
 
@@ -33,12 +35,14 @@ class SequentialComparison:
 
     def update(self, baseline: float, arm: float, block: object = None) -> None:
         """Take one pair. `block` (hashable) names the process or other unit that the pair belongs to."""
-        effect = self.rule.effect(float(baseline), float(arm))
+        effect = self.rule.effect(number("baseline", baseline), number("arm", arm))
         if block is None:
             if self._open or self._closed:
                 raise GatewiseError("this stream names its blocks; every pair needs one")
             self._sequence.add(effect)
             return
+        if not isinstance(block, Hashable):
+            raise GatewiseError(f"a block is named by something hashable, not by a {type(block).__name__}")
         if len(self._sequence) > len(self._closed):
             raise GatewiseError("this stream began without blocks; a block cannot be named later")
         if block in self._closed:

@@ -42,6 +42,9 @@ class Store:
                     f"{path} was written by a newer gatewise (store version {found}, this one reads {SCHEMA_VERSION})"
                     "\nupgrade gatewise, or give another --out"
                 )
+            names = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if found == 0 and names:
+                raise GatewiseError(f"{path}: this file is a database of something else, not a gatewise study")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_TABLES)

@@ -2,6 +2,7 @@
 
 from ._builtin import builtin as builtin
 from ._conductor import Progress as Progress
+from ._evaluate import STORE as STORE
 from ._evaluate import evaluate as evaluate
 from ._evaluate import read_study as read_study
 from ._plan import Arm as Arm

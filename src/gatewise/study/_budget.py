@@ -32,7 +32,7 @@ TRAIN_START_S = 3.0
 OVERRUN = 0.1
 """By how much of the budget runs that have begun may pass its end: a lost run would have been for nothing."""
 
-STEP_PROCESS_S = 3.0
+STEP_PROCESS_S = 3.2
 FEWEST_SEEDS = 4
 
 

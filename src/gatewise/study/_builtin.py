@@ -13,7 +13,7 @@ def builtin() -> dict[str, Any]:
             "name": "Do GELU and SwiGLU pay on this machine?",
             "question": "Would another activation make a GELU sentence encoder faster without moving its outputs? "
             "Does SwiGLU train better than GELU at equal parameters?",
-            "budget": "6m",
+            "budget": "345s",
         },
         "part": [
             {

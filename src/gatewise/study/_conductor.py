@@ -18,6 +18,17 @@ from ._workers import WorkerFailedError, in_turn, one_job, queue, side_by_side
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds that are left of the plan."""
 
+
+def check_subject(part: Part) -> None:
+    """What can be said of a subject without loading anything. Raises `GatewiseError` for a folder that is not there."""
+    model = part.subject.model
+    if model and ":" not in model and not Path(model).exists():
+        raise GatewiseError(f"no model {model!r}: give a workload's name, a model folder, or package.module:function")
+    most = max(part.measure.threads) if part.measure else 1
+    if most > num_cores():
+        raise GatewiseError(f"measure.threads asks for {most} threads, and this machine has {num_cores()} cores")
+
+
 PROCESS_BYTES = 700e6
 """What one worker holds before any model: the interpreter, torch and transformers."""
 
@@ -39,6 +50,8 @@ class Conductor:
         started = time.monotonic()
         self.deadline = started + self.plan.budget_s
         self.prices.side_by_side = min(2, num_cores())
+        for part in self.plan.parts:
+            check_subject(part)
         budget.check_affordable(self.plan, self.prices, self.plan.budget_s - budget.PREPARE_S, budget.PREPARE_S)
         try:
             for part in self.plan.parts:
@@ -51,10 +64,8 @@ class Conductor:
             self._first_look()
             self._go_on()
         except WorkerFailedError as failure:
-            raise GatewiseError(
-                f"a measuring process ended without a result ({failure})"
-                "\nwhat was measured before is stored; --resume goes on from there"
-            ) from failure
+            stored = "" if self._nothing_measured() else "\nwhat was measured is stored; --resume goes on from there"
+            raise GatewiseError(f"a worker process ended without a result ({failure}){stored}") from failure
 
     def _left(self) -> float:
         return self.deadline - time.monotonic()
@@ -228,7 +239,9 @@ class Conductor:
             numbers = range(number, min(number + self.prices.side_by_side, until))
             arms = [arm.to_json() for arm in groups(record.arms, together=True)[0]]
             jobs = [
-                self._job("step_time", part, arms=arms, seconds=1.0, seed=self._seed(part, "step", process))
+                self._job(
+                    "step_time", part, arms=arms, seconds=self.schedule.slice_s, seed=self._seed(part, "step", process)
+                )
                 for process in numbers
             ]
             for process, found in zip(numbers, in_turn(jobs), strict=True):

@@ -84,10 +84,13 @@ def _terminable() -> Generator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _forget(folder: Path) -> None:
+def _forget(folder: Path, *, made: bool) -> None:
     for path in folder.glob(f"{STORE}*"):
         path.unlink(missing_ok=True)
     shutil.rmtree(folder / "arms", ignore_errors=True)
+    if made:
+        with contextlib.suppress(OSError):  # somebody else put something there
+            folder.rmdir()
 
 
 def evaluate(
@@ -107,7 +110,7 @@ def evaluate(
         KeyboardInterrupt: stopped by the user; what was finished is stored.
     """
     folder = Path(out)
-    existed = (folder / STORE).exists()
+    existed, made = (folder / STORE).exists(), not folder.exists()
     store = _open(plan, folder, resume=resume)
     began = time.monotonic()
     before = float(store.get("seconds") or 0.0)
@@ -119,7 +122,7 @@ def evaluate(
     except GatewiseError:
         if not existed and not any(store.cells(part.name) for part in plan.parts):
             store.close()
-            _forget(folder)  # nothing was measured: the next try must not stumble over this one
+            _forget(folder, made=made)  # nothing was measured: the next try must not stumble over this one
         raise
     finally:
         with contextlib.suppress(GatewiseError):  # a full disk was reported already

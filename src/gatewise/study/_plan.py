@@ -94,8 +94,15 @@ class Measure:
     def __post_init__(self) -> None:
         allocators = ("recycled", "default")
         _require(self.allocator in allocators, f"measure.allocator is recycled or default, not {self.allocator!r}")
+        for name, values in (("metrics", self.metrics), ("runtimes", self.runtimes)):
+            words = bool(values) and all(type(value) is str for value in values)
+            _require(words, f"measure.{name} must be a list of names, not {list(values)!r}")
         for name in self.metrics:
             metric(name)
+        _require(
+            re.fullmatch(r"cpu|cuda(:\d+)?", self.device) is not None,
+            f"measure.device is cpu, cuda or cuda:N, not {self.device!r}",
+        )
         wrong = [name for name in self.metrics if name in TRAINED]
         _require(not wrong, f"{', '.join(wrong)} comes from training; give the plan a [train] table")
         for name in ("batch", "tokens", "threads"):
@@ -150,7 +157,7 @@ class Cost:
 
     def __post_init__(self) -> None:
         good = math.isfinite(self.price_per_hour) and self.price_per_hour > 0
-        _require(good, f"cost.price_per_hour must be above 0, not {self.price_per_hour!r}")
+        _require(good, "[cost] needs a price_per_hour above 0")
         _require(self.requests_per_day >= 0, f"cost.requests_per_day must be 0 or more, not {self.requests_per_day!r}")
         _require(0 <= self.utilisation <= 1, f"cost.utilisation is a share from 0 to 1, not {self.utilisation!r}")
 
@@ -196,7 +203,8 @@ class Plan:
         names = [part.name for part in self.parts]
         _require(len(set(names)) == len(names), f"two parts have the same name: {', '.join(names)}")
         _require(
-            type(self.seed) is int and self.seed >= 0, f"seed must be a whole number of 0 or more, not {self.seed!r}"
+            type(self.seed) is int and 0 <= self.seed < 2**63,
+            f"seed must be a whole number of 0 or more, not {self.seed!r}",
         )
 
     def to_json(self) -> dict[str, Any]:

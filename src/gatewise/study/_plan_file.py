@@ -34,8 +34,10 @@ def apply_settings(document: dict[str, Any], settings: list[str]) -> None:
             raise GatewiseError(f"--set takes TABLE.KEY=VALUE, for instance measure.batch=[1,8], not {setting!r}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except tomllib.TOMLDecodeError as error:
             value = text.strip()
+            if value[:1] in ("[", "{", '"', "'"):
+                raise GatewiseError(f"--set {setting}: the value is not valid TOML") from error
         target = document
         for step in path[:-1]:
             target = target.setdefault(step, {})
@@ -57,12 +59,13 @@ def _build(kind: type, where: str, table: Any) -> Any:
     names = tuple(item.name for item in fields(kind))
     values = _check_keys(where, table, names)
     defaults = {item.name: item.default for item in fields(kind)}
+    types = {item.name: item.type for item in fields(kind)}
     built: dict[str, Any] = {}
     for key, value in values.items():
         default = defaults.get(key)
         if isinstance(default, tuple):
             built[key] = tuple(value) if isinstance(value, list) else (value,)
-        elif isinstance(default, str) and not isinstance(value, str):
+        elif types[key] is str and not isinstance(value, str):
             raise GatewiseError(f"{where}.{key} must be text, not {value!r}")
         elif isinstance(default, float) and not (isinstance(value, (int, float)) and not isinstance(value, bool)):
             raise GatewiseError(f"{where}.{key} must be a number, not {value!r}")
@@ -102,10 +105,15 @@ def to_plan(document: dict[str, Any]) -> Plan:
     """The plan of a document of tables: `[study]` and `[subject]`, or `[study]` and several `[[part]]`."""
     study = _check_keys("[study]", document.get("study", {}), STUDY_KEYS)
     _check_keys("the plan", document, ("study", "part", *TABLES))
+    for key in ("name", "question", "baseline"):
+        if not isinstance(study.get(key, ""), str):
+            raise GatewiseError(f"[study].{key} must be text, not {study[key]!r}")
+    if "part" in document and not isinstance(document["part"], list):
+        raise GatewiseError("parts are written as [[part]] tables, with two brackets")
     if "part" in document:
         doubled = [key for key in (*TABLES, "arms", "baseline") if key in document or key in study]
         if doubled:
-            raise GatewiseError(f"with [[part]], {', '.join(doubled)} belongs inside each part")
+            raise GatewiseError(f"with [[part]], {', '.join(doubled)} must stand inside each part")
         tables = [_check_keys("[[part]]", part, PART_KEYS) for part in document["part"]]
         parts = tuple(_part(table, str(table.get("name", f"part {i}"))) for i, table in enumerate(tables, 1))
     else:

@@ -18,7 +18,7 @@ OVERHEAD_LIMIT = 0.01
 ORDER = ("worse", "better", "equivalent", "inconclusive")
 """What decides an arm comes first."""
 
-HOPELESS = 400
+HOPELESS = 25
 """Times more evidence than there is; beyond it the honest advice is another margin, not patience."""
 
 
@@ -127,25 +127,34 @@ def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
     refused: dict[str, list[str]] = {}
     for metric in dict.fromkeys(answer.question.metric for answer in answers):
         still_open = [a for a in answers if a.question.metric == metric and a.comparison.verdict == "inconclusive"]
-        names = listed(list(dict.fromkeys(answer.question.arm for answer in still_open)))
-        what = f"{METRICS[metric].label} of {names}"
-        factors = [factor for answer in still_open if (factor := _more(answer)) is not None]
+        what = f"{METRICS[metric].label} of {_who(still_open)}"
+        factors = {id(answer): factor for answer in still_open if (factor := _more(answer)) is not None}
         if not factors:
             for reason in dict.fromkeys(str(answer.comparison.reason) for answer in still_open):
                 refused.setdefault(reason, []).append(what)
-        elif min(factors) > HOPELESS:
-            steps.append(f"{what} lies at the margin itself: no patience settles that, another margin may.")
-        else:
+            continue
+        near = [answer for answer in still_open if factors.get(id(answer), HOPELESS) < HOPELESS]
+        edge = [answer for answer in still_open if factors.get(id(answer), 0) >= HOPELESS]
+        if near:
             unit = {"process": "processes", "seed": "seeds", "item": "items"}[METRICS[metric].evidence]
-            have = max(answer.comparison.n for answer in still_open)
-            amount = round(have * max(factor for factor in factors if factor <= HOPELESS))
-            steps.append(f"about {amount} {unit} (now {have}) would settle the {what}.")
+            have = max(answer.comparison.n for answer in near)
+            amount = round(have * max(factors[id(answer)] for answer in near))
+            steps.append(
+                f"about {amount} {unit} (now {have}) would settle the {METRICS[metric].label} of {_who(near)}."
+            )
+        if edge:
+            lies = f"{METRICS[metric].label} of {_who(edge)} lies at the margin itself"
+            steps.append(f"{lies}: no patience settles that, another margin may.")
     for reason, whats in refused.items():
         if "not measured" in reason or "not trained" in reason:
             steps.append(f"a longer budget would measure the {listed(whats)}.")
         else:
             steps.append(f"{listed(whats)}: {reason}.")
     return [f"{prefix(record.part.name)}{step}" for step in steps]
+
+
+def _who(answers: Sequence[Judged]) -> str:
+    return listed(list(dict.fromkeys(f"{a.question.arm}{at(a.question.conditions)}" for a in answers)))
 
 
 def _more(answer: Judged) -> float | None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from gatewise.core import unknown_name
+from gatewise.core import GatewiseError, unknown_name
 
 WeightsState = Literal["original", "converted", "grafted", "trained", "untrained"]
 _HISTORY = "gatewise_surgery"
@@ -53,6 +53,13 @@ class SurgeryReport:
         data["sites"] = [{**site, "aliases": list(site["aliases"])} for site in data["sites"]]
         data["left"] = [list(entry) for entry in self.left]
         return data
+
+
+def check_model(model: object) -> None:
+    """Raises `GatewiseError` for what is no PyTorch model."""
+    if not isinstance(model, nn.Module):
+        what = model.__name__ + ", a class" if isinstance(model, type) else type(model).__name__
+        raise GatewiseError(f"a model is a torch.nn.Module object, not {what}")
 
 
 def history(model: nn.Module) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gatewise.core import GatewiseError
 
 from . import _tensors as tensors
 from ._recipe import RECIPE, SCHEMA, WEIGHTS, check_weights, file_sha256, read_recipe, weights_path
-from ._report import history, set_history
+from ._report import check_model, history, set_history
 from ._safetensors import lint
 from ._skeleton import CALLER, build_skeleton, check_same
 from .builders import BUILDERS, huggingface, modules
@@ -45,7 +45,8 @@ def save(model: nn.Module, directory: str | Path, *, builder: Builder | None = N
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    folder = Path(directory)
+    check_model(model)
+    folder = checked_folder(directory)
     recipe, captured = _describe(model, builder)
     weights, new = folder / WEIGHTS, folder / f".{WEIGHTS}.{os.getpid()}"
     try:
@@ -64,6 +65,13 @@ def save(model: nn.Module, directory: str | Path, *, builder: Builder | None = N
     return folder
 
 
+def checked_folder(directory: object) -> Path:
+    """A folder's name as a path. Raises `GatewiseError` for what cannot be one."""
+    if not isinstance(directory, (str, os.PathLike)) or not str(directory).strip() or "\0" in str(directory):
+        raise GatewiseError(f"a folder's name is text, not {directory!r}")
+    return Path(directory)
+
+
 def load(directory: str | Path, *, builder: Builder | None = None) -> nn.Module:
     """The model of a folder, in eval mode, bit by bit what was saved; its parameters lie in memory of their own.
 
@@ -72,7 +80,7 @@ def load(directory: str | Path, *, builder: Builder | None = None) -> nn.Module:
 
     Raises `GatewiseError` when a file is missing, broken, of a newer schema or not the one described.
     """
-    folder = Path(directory)
+    folder = checked_folder(directory)
     if not folder.is_dir():
         raise GatewiseError(f"there is no folder {str(folder)!r}")
     if not (folder / RECIPE).exists():

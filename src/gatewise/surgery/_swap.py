@@ -13,7 +13,7 @@ from ._choose import choose
 from ._edits import Edit, apply_edit, module_edit, value_edit
 from ._gate import gated_hidden, start_gate
 from ._random import NoRandomFill
-from ._report import SiteChange, SurgeryReport, WeightsState, combined, history, set_history, weights_state
+from ._report import SiteChange, SurgeryReport, WeightsState, check_model, combined, history, set_history, weights_state
 from ._sites import FoundSite, Paths, locate
 from ._tree import has_bias
 
@@ -50,6 +50,7 @@ def swap(
     Raises `GatewiseError` when the name is unknown, no site is found, `only` matches nothing, or a gate is asked for
     at a site that cannot take one.
     """
+    check_model(model)
     spec = activations.get(to)
     plan = SwapPlan(to=spec.name, matching=matching, multiple_of=multiple_of, seed=seed)
     try:

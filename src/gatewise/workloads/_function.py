@@ -35,11 +35,16 @@ class FunctionModel(Workload):
 
     @cached_property
     def _made(self) -> tuple[nn.Module, Any, Any]:
-        made = self.function()
+        try:
+            made = self.function()
+        except Exception as error:
+            raise GatewiseError(f"{self.name} failed: {told(error)}") from error
         if not isinstance(made, tuple) or len(made) not in (2, 3) or not isinstance(made[0], nn.Module):
             raise GatewiseError(f"{self.name} must return (model, inputs) or (model, inputs, labels)")
         model, inputs, *rest = made
         sizes = {len(tensor) for tensor in _tensors(self.name, inputs)}
+        if sizes == {0}:
+            raise GatewiseError(f"{self.name} returns no inputs: the first dimension of its tensors is 0")
         if len(sizes) != 1:
             raise GatewiseError(f"{self.name}: inputs of different lengths: {sorted(sizes)}")
         if rest and len(rest[0]) not in sizes:
@@ -84,10 +89,13 @@ class FunctionModel(Workload):
         return self._rows(torch.randint(self._num_items, (batch,), generator=generator))
 
     def run(self, model: nn.Module, inputs: Any) -> Tensor:
-        if isinstance(inputs, dict):
-            output = model(**inputs)
-        else:
-            output = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+        try:
+            if isinstance(inputs, dict):
+                output = model(**inputs)
+            else:
+                output = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise GatewiseError(f"{self.name}: the model fails on its inputs: {told(error)}") from error
         for name in ("logits", "last_hidden_state"):
             output = getattr(output, name, output)
         if isinstance(output, tuple):
@@ -113,6 +121,12 @@ class FunctionModel(Workload):
         wanted = [int(label) for label in labels]
         scores = tuple(float(a == b) for a, b in zip(answers.tolist(), wanted, strict=True))
         return Quality(name="accuracy", scores=scores, chance=chance([str(label) for label in wanted]))
+
+
+def told(error: Exception) -> str:
+    """An error of foreign code in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -142,8 +156,8 @@ def resolve(target: str) -> Callable[[], Any]:
         sys.path.insert(0, here)
     try:
         module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise GatewiseError(f"cannot import {module_name!r} of {target!r}: {error}") from error
+    except Exception as error:
+        raise GatewiseError(f"cannot import {module_name!r} of {target!r}: {told(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise GatewiseError(f"{module_name} has no function {attribute!r}")
