@@ -60,19 +60,24 @@ class Product:
         return self.rule.conclude(center, low, high, math.sqrt(variance), alpha=alpha, n=n, method=method)
 
 
+LEVELS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003, 0.001, 1e-4, 1e-5)
+"""Where the search for a p-value starts: at lenient levels a running interval often contradicts itself."""
+
+
 def p_value(evidence: Judgeable) -> float:
-    """The smallest level at which there is a verdict (to 1 %), 1.0 when there is none below one half."""
-    if evidence.at(0.5).verdict == "inconclusive":
-        return 1.0
-    low, high = SMALLEST_ALPHA, 0.5
-    if evidence.at(low).verdict != "inconclusive":
+    """The smallest level at which there is a verdict (to 1 %), 1.0 when there is none at any level."""
+
+    def decided(alpha: float) -> bool:
+        return evidence.at(alpha).verdict != "inconclusive"
+
+    low, high = SMALLEST_ALPHA, next((level for level in LEVELS if decided(level)), None)
+    if decided(low):
         return low
+    if high is None:
+        return 1.0
     while high / low > 1.01:
         middle = math.sqrt(low * high)
-        if evidence.at(middle).verdict == "inconclusive":
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if decided(middle) else (middle, high)
     return high
 
 
