@@ -62,16 +62,13 @@ def test_each_comparison_carries_the_level_it_was_judged_at() -> None:
     assert [comparison.verdict for comparison in found] == ["worse", "inconclusive", "better"]
 
 
-def test_a_verdict_that_stands_keeps_standing_as_evidence_comes_in() -> None:
-    """At lenient levels a running interval contradicts itself sooner or later; that must not undo a clear verdict."""
-    rng = random.Random(4)
-    rule, effects, p_before = Rule(margin=0.02), list[float](), 1.0
-    for _ in range(60):
-        effects.append(rng.gauss(0.1, 0.03))
-        p = p_value(Evidence(effects=tuple(effects), rule=rule, method="median"))
-        assert p <= p_before * 1.02
-        p_before = p
-    assert p_before < 1e-4
+@pytest.mark.parametrize("seed", [19, 43, 55, 87])
+def test_a_contradiction_at_a_lenient_level_does_not_hide_a_clear_verdict(seed: int) -> None:
+    """At alpha = 0.5 a running interval contradicts itself now and then; the p-value must be found below that."""
+    rng = random.Random(seed)
+    clear = Evidence(effects=tuple(rng.gauss(0.06, 0.03) for _ in range(40)), rule=Rule(margin=0.02), method="median")
+    assert "changed" in str(clear.at(0.5).reason)
+    assert p_value(clear) < 1e-3
 
 
 def test_a_product_carries_both_uncertainties() -> None:
