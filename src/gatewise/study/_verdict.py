@@ -237,6 +237,9 @@ def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
             reasons.append(
                 f"{prefix(part.name)}{place}: {count}; two identical copies of {part.baseline} differ by {found_span}."
             )
+    if any(" group=" in key for key in record.rows):
+        apart = "memory does not hold all arms at once: each stands with the baseline and its twin in its own processes"
+        reasons.append(f"{prefix(part.name)}{apart}.")
     settings = record.prepared.get("training")
     if part.train and settings:
         runs = [row for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows]
