@@ -76,6 +76,7 @@ def test_the_builtin_study_is_a_valid_plan() -> None:
         ({"measure": {"metrics": [["latency"]]}}, "list of names"),
         ({"measure": {"runtimes": [{"a": 1}]}}, "list of names"),
         ({"measure": {"device": "mars"}}, "device is cpu"),
+        ({"measure": {"device": "cuda", "metrics": ["peak_memory"]}}, "measured on the CPU"),
         ({"measure": {"allocator": "arena"}}, "allocator is recycled"),
         ({"cost": {"utilisation": 0.5}}, "needs a price_per_hour"),
         ({"part": "x"}, r"\[\[part\]\] tables"),

@@ -11,7 +11,7 @@ from gatewise import __version__
 
 from ._arguments import COMMANDS, parser
 
-DONE, FAILED, BAD_INPUT, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gatewise: stopped; what was finished is stored, --resume goes on with it", file=sys.stderr)
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # rich turns the first into the second
-        # The reader of a pipe went away (`gatewise ... | head`): nothing is left to say to it.
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            print("gatewise: the model's own code ended the program", file=sys.stderr)
+            return BAD_INPUT
+        # The reader of a pipe went away (`gatewise ... | head`); rich turns that into SystemExit. All is said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:

@@ -98,7 +98,8 @@ class Prices:
         """All processes of a part that weigh memory."""
         if part.measure is None or "peak_memory" not in part.measure.metrics:
             return 0.0
-        return memory_processes(part) * (len(run_arms(part, {})) + 1) * (self.start_s + 1.0) / self.side_by_side
+        processes = memory_processes(part) * (len(run_arms(part, {})) + 1) * len(part.measure.threads)
+        return processes * (self.start_s + 1.0) / self.side_by_side
 
 
 @dataclass(kw_only=True)
@@ -147,7 +148,7 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
 
 
 def allocate(plan: Plan, prices: Prices, left_s: float) -> Schedule:
-    """Fit the plan into the time that is left. Dropped first: memory, then step time, then the training of a part."""
+    """Fit the plan into the time that is left. Dropped first: memory, step time, then seeds, then training."""
     schedule = Schedule()
     timed = sum(first_processes(part) * prices.process_s(part) for part in plan.parts if is_timed(part))
     memory = sum(prices.memory_s(part) for part in plan.parts)

@@ -106,28 +106,12 @@ def judged_metrics(part: Part) -> Iterator[str]:
         yield from ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
 
 
-def family_size(part: Part) -> int:
-    """How many comparisons share a part's alpha, counted when it is planned."""
-    runs = run_arms(part, {})
-    others = len(runs) - 1
-    conditions = len(cells(part.measure)) if part.measure else 0
-    count = 0
-    for name in judged_metrics(part):
-        timed = name in TIMED or name == "peak_memory"
-        count += others * conditions if timed else len(part.arms) - 1
-    return max(count, 1)
-
-
 def timed_family(part: Part) -> int:
-    """How many of them come from timed processes: what decides how many processes a first verdict needs."""
-    return max(
-        1,
-        *(
-            (len(run_arms(part, {})) - 1) * (len(cells(part.measure)) if part.measure else 0)
-            if name in TIMED
-            else len(part.arms) - 1
-            for name in judged_metrics(part)
-            if name in TIMED or name == "step_time"
-        ),
-        1,
-    )
+    """How many comparisons come from timed processes: what decides how many processes a first verdict needs."""
+    counts = [1]
+    for name in judged_metrics(part):
+        if name in TIMED and part.measure:
+            counts.append((len(run_arms(part, {})) - 1) * len(cells(part.measure)))
+        elif name == "step_time":
+            counts.append(len(part.arms) - 1)
+    return max(counts)

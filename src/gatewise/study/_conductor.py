@@ -10,7 +10,7 @@ from typing import Any
 from gatewise.core import GatewiseError, Store, available_memory_bytes, num_cores
 
 from . import _budget as budget
-from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, run_arms, twin_of
+from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, twin_of
 from ._plan import TIMED, Part, Plan
 from ._questions import Record, judged, read_record, unsettled
 from ._workers import WorkerFailedError, in_turn, one_job, queue, side_by_side
@@ -201,30 +201,34 @@ class Conductor:
 
     def _weigh(self, part: Part) -> None:
         assert part.measure is not None
-        arms = run_arms(part, {})
+        by_threads = [[c for c in cells(part.measure) if c.threads == threads] for threads in part.measure.threads]
         for process in range(budget.memory_processes(part)):
             record = read_record(self.store, part)
-            mine = record.arms
+            arms = (*record.arms, twin_of(record.arms[0]))
             waiting = [
-                arm
-                for arm in (*mine, twin_of(mine[0]))
-                if record.next_process(f"{MEMORY}{arm.label}|{cells(part.measure)[0].id}") <= process
+                (arm, found)
+                for found in by_threads
+                for arm in arms
+                if record.next_process(f"{MEMORY}{arm.label}|{found[0].id}") <= process
             ]
             while waiting and self._affords(self.prices.start_s):
                 now, waiting = waiting[: self.prices.side_by_side], waiting[self.prices.side_by_side :]
-                self._tell(
-                    f"{part.name}: memory, process {process + 1} of {budget.memory_processes(part)}, {len(arms)} arms"
-                )
-                jobs = [self._memory_job(part, arm, process) for arm in now]
-                for arm, found in zip(now, side_by_side(jobs), strict=True):
-                    stored = {f"{MEMORY}{arm.label}|{cell}": value for cell, value in found.items()}
+                total = budget.memory_processes(part)
+                self._tell(f"{part.name}: memory, process {process + 1} of {total}, {len(arms)} arms")
+                jobs = [self._memory_job(part, arm, found, process) for arm, found in now]
+                for (arm, _), values in zip(now, side_by_side(jobs), strict=True):
+                    stored = {f"{MEMORY}{arm.label}|{cell}": value for cell, value in values.items()}
                     self.store.add(part.name, process, stored)
 
-    def _memory_job(self, part: Part, arm: RunArm, process: int) -> dict[str, Any]:
-        assert part.measure is not None
-        conditions = [{"id": cell.id, "batch": cell.batch, "tokens": cell.tokens} for cell in cells(part.measure)]
-        seed = self._seed(part, "memory", process)
-        return self._job("memory", part, arms=[arm.to_json()], cells=conditions, threads=1, seed=seed)
+    def _memory_job(self, part: Part, arm: RunArm, found: Sequence[Cell], process: int) -> dict[str, Any]:
+        return self._job(
+            "memory",
+            part,
+            arms=[arm.to_json()],
+            cells=[{"id": cell.id, "batch": cell.batch, "tokens": cell.tokens} for cell in found],
+            threads=found[0].threads,
+            seed=self._seed(part, "memory", process),
+        )
 
     # Training
 

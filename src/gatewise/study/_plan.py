@@ -103,6 +103,10 @@ class Measure:
             re.fullmatch(r"cpu|cuda(:\d+)?", self.device) is not None,
             f"measure.device is cpu, cuda or cuda:N, not {self.device!r}",
         )
+        _require(
+            self.device == "cpu" or "peak_memory" not in self.metrics,
+            "peak_memory is measured on the CPU; leave it out of the metrics for another device",
+        )
         wrong = [name for name in self.metrics if name in TRAINED]
         _require(not wrong, f"{', '.join(wrong)} comes from training; give the plan a [train] table")
         for name in ("batch", "tokens", "threads"):
