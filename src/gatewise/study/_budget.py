@@ -8,7 +8,7 @@ from gatewise.core import GatewiseError, fewest
 from ._cells import Cell, cells, run_arms, timed_family
 from ._plan import TIMED, Measure, Part, Plan
 
-START_S = 4.5
+LEAST_START_S, START_S = 1.0, 4.5
 """One process with torch, transformers and a few small models, until it is ready to measure."""
 
 COMPILE_S = 3.0
@@ -94,6 +94,11 @@ class Prices:
         timed = sum(self.round_s(part, cell) / 2 + max(slice_s, rounds * self.round_s(part, cell)) for cell in found)
         return starts + compiled * len(found) / self.side_by_side + timed
 
+    def learn_start(self, part: Part, process_s: float, expected_s: float) -> None:
+        """Correct the price of a start by what one timed process took beyond or below its price."""
+        starts = len(part.measure.threads) / self.side_by_side if part.measure else 1.0
+        self.start_s = max(LEAST_START_S, self.start_s + (process_s - expected_s) / starts)
+
     def memory_s(self, part: Part) -> float:
         """All processes of a part that weigh memory."""
         if part.measure is None or "peak_memory" not in part.measure.metrics:
@@ -147,10 +152,11 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
     )
 
 
-def allocate(plan: Plan, prices: Prices, left_s: float) -> Schedule:
+def allocate(plan: Plan, prices: Prices, left_s: float, *, timed_before: bool = False) -> Schedule:
     """Fit the plan into the time that is left. Dropped first: memory, step time, then seeds, then training."""
     schedule = Schedule()
-    timed = sum(first_processes(part) * prices.process_s(part) for part in plan.parts if is_timed(part))
+    to_time = [part for part in plan.parts if is_timed(part) and not timed_before]
+    timed = sum(first_processes(part) * prices.process_s(part) for part in to_time)
     memory = sum(prices.memory_s(part) for part in plan.parts)
     training = [part for part in plan.parts if part.train]
     steps = sum(first_processes(part) * STEP_PROCESS_S for part in training)

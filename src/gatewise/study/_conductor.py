@@ -110,6 +110,9 @@ class Conductor:
         for part in self.plan.parts:
             if budget.is_timed(part):
                 self._time(part, until=budget.first_processes(part))
+        # Now it is known what a process costs here: what seemed too much may fit.
+        self.schedule = budget.allocate(self.plan, self.prices, self._left(), timed_before=True)
+        self.store.put("dropped", self.schedule.dropped)
         for part in self.plan.parts:
             if part.measure and "peak_memory" in part.measure.metrics and self.schedule.memory:
                 self._weigh(part)
@@ -156,7 +159,10 @@ class Conductor:
             if not open_cells or count < 1:
                 return
             self._tell(f"{part.name}: timing, process {number + 1} of at least {budget.first_processes(part)}")
+            began = time.monotonic()
             self._time_processes(part, record, open_cells, range(number, number + count))
+            if len(open_cells) == len(cells(part.measure)) and count == self.prices.side_by_side:
+                self.prices.learn_start(part, (time.monotonic() - began) / count, price)
 
     def _time_processes(self, part: Part, record: Record, open_cells: Sequence[Cell], numbers: range) -> None:
         assert part.measure is not None
