@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("measure", "train"),
     ("robustness", "data_quality"),
     ("study",),
-    ("claims",),
+    ("claims", "doctor"),
     ("report", "serve", "monitor"),
     ("cli", "functional"),
     ("__main__", "__init__"),

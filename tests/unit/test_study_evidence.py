@@ -10,7 +10,8 @@ import pytest
 from gatewise.core import Store
 from gatewise.study import Plan, to_plan
 from gatewise.study._evidence import process_effect
-from gatewise.study._questions import judged, read_record
+from gatewise.study._questions import judged
+from gatewise.study._record import read_record
 from gatewise.study._result import document
 
 CELL = "batch=1 tokens=16 threads=1 device=cpu"

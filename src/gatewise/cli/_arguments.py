@@ -5,7 +5,13 @@ from collections.abc import Callable
 
 Add = Callable[..., argparse.ArgumentParser]
 
-COMMANDS = {"evaluate": "._evaluate", "swap": "._swap", "report": "._report"}
+COMMANDS = {
+    "evaluate": "._evaluate",
+    "swap": "._swap",
+    "report": "._report",
+    "claims": "._claims",
+    "doctor": "._doctor",
+}
 
 DEFAULT_OUT = "gatewise-out"
 
@@ -19,7 +25,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gatewise {version}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for describe in (_evaluate, _swap, _report):
+    for describe in (_evaluate, _swap, _report, _claims, _doctor):
         describe(commands.add_parser)
     return top
 
@@ -80,3 +86,35 @@ def _report(add: Add) -> None:
     command.add_argument("study", metavar="STUDY", help="the folder of a study")
     command.add_argument("--out", metavar="DIR", help="where to write (default: the study's folder)")
     command.add_argument("--json", action="store_true", help="print result.json on standard output and nothing else")
+
+
+def _claims(add: Add) -> None:
+    command = add(
+        "claims",
+        help="published claims about activations, graded on this machine",
+        description="Run the plans of claims and grade them: supported, refuted, equivalent, inconclusive, or not testable "
+        "here. What was measured before in --out is not measured again.",
+    )
+    command.add_argument("ids", nargs="*", metavar="ID", help="claims to run (default: all that can run here)")
+    command.add_argument("--list", action="store_true", help="list the claims and run nothing")
+    command.add_argument("--published", action="store_true", help="recompute published tables instead; runs no model")
+    command.add_argument("--file", metavar="FILE.toml", help="claims (or, with --published, tables) of your own")
+    command.add_argument("--budget", metavar="TIME", help="stop after this time: 3m, 1h (default: what the claims ask)")
+    command.add_argument("--out", metavar="DIR", help="where records and page go (default: gatewise-claims)")
+    command.add_argument("--merge", nargs="+", metavar="RESULT", help="show results of several machines side by side")
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _doctor(add: Add) -> None:
+    command = add(
+        "doctor",
+        help="what is installed, what this machine can do, and whether its measurements can be trusted",
+        description="Look at the machine for a few seconds. With --aa: run studies of identical arms and print how often "
+        "they cried wolf and the smallest difference they could have seen.",
+    )
+    command.add_argument("--aa", action="store_true", help="run A/A studies on this machine")
+    command.add_argument("--studies", type=int, metavar="N", help="how many A/A studies (default: what --budget allows)")
+    command.add_argument("--budget", metavar="TIME", help="the time for all A/A studies together (default: 5m)")
+    command.add_argument("--workload", metavar="NAME", help="what the A/A studies run (default: ffn)")
+    command.add_argument("--out", metavar="DIR", help="keep the A/A records here; a later call adds to them")
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")

@@ -24,6 +24,7 @@ def unknown_name(kind: str, name: object, valid: Iterable[str]) -> GatewiseError
     import difflib  # keeps `gatewise --help` light
 
     names = sorted(valid)
-    nearest = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    lowered = {known.lower(): known for known in names}
+    nearest = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
+    hint = f"; did you mean {lowered[nearest[0]]!r}?" if nearest else ""
     return GatewiseError(f"unknown {kind} {name!r}{hint}\nvalid: {', '.join(names) or '(none)'}")

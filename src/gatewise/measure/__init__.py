@@ -1,5 +1,6 @@
 """Metrics that perturb nothing: time, memory, counts, output difference."""
 
+from ._backward import with_backward as with_backward
 from ._counts import flops as flops
 from ._counts import parameters as parameters
 from ._counts import weight_bytes as weight_bytes
@@ -11,3 +12,7 @@ from ._memory import peak_over as peak_over
 from ._memory import resident_bytes as resident_bytes
 from ._outputs import distances as distances
 from ._outputs import outputs as outputs
+from ._repeats import repeats as repeats
+from ._repeats import same_bits as same_bits
+from ._units import SilentUnits as SilentUnits
+from ._units import dead_units as dead_units

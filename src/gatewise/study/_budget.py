@@ -3,16 +3,21 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatewise.core import GatewiseError, fewest
+from gatewise.core import fewest
 
 from ._cells import Cell, cells, run_arms, timed_family
-from ._plan import TIMED, Measure, Part, Plan
+from ._errors import BudgetTooSmallError
+from ._plan import TIMED, Measure, Part, Plan, recorded
 
 LEAST_START_S, START_S = 1.0, 4.5
 """One process with torch, transformers and a few small models, until it is ready to measure."""
 
 COMPILE_S = 3.0
 """Compiling one arm for one shape, mostly from the compiler's cache."""
+
+
+BACKWARD = 3.0
+"""What forward and backward take, in forward calls."""
 
 SHORT_SLICE_S, SLICE_S = 0.8, 2.0
 """Timing time of one cell in one process, unless its rounds take longer: where time is short, and where it is not."""
@@ -27,6 +32,9 @@ RUN_LEAST_S = 6.0
 
 RUN_SHARE = 1.15
 """What a run may take beyond its measured price, two of them side by side."""
+
+DIAGNOSTICS_S = 3.0
+"""What a run takes beside its steps where it records more than its loss."""
 
 TRAIN_START_S = 3.0
 OVERRUN = 0.1
@@ -50,6 +58,11 @@ def memory_processes(part: Part) -> int:
     """The processes that a verdict on peak memory needs, alpha split over the part's comparisons of it."""
     comparisons = (len(run_arms(part, {})) - 1) * len(cells(part.measure or Measure()))
     return max(FEWEST_PROCESSES, fewest(part.judge.alpha / comparisons))
+
+
+def diagnostics_s(part: Part) -> float:
+    """Seconds that one training run takes for what it records beside its loss."""
+    return DIAGNOSTICS_S if part.train and recorded(part.train) else 0.0
 
 
 def is_timed(part: Part) -> bool:
@@ -76,11 +89,18 @@ class Prices:
 
     def training_s(self, part: Part) -> float:
         """The least time in which a part's training may be judged."""
-        return min(part.train.seeds, FEWEST_SEEDS) * self.seed_s(part) + TRAIN_START_S if part.train else 0.0
+        if part.train is None or not part.train.learns:
+            return 0.0
+        return min(part.train.seeds, FEWEST_SEEDS) * self.seed_s(part) + TRAIN_START_S
+
+    def steps_s(self, part: Part) -> float:
+        """The processes that time single steps, as many as a first verdict needs."""
+        return first_processes(part) * STEP_PROCESS_S if part.train and part.train.steps_timed else 0.0
 
     def round_s(self, part: Part, cell: Cell) -> float:
         """One round of one cell: every arm and the twin, twice."""
         call = self.call_s.get(f"{part.name}/{cell.batch}x{cell.tokens}", 0.004 * cell.batch)
+        call *= BACKWARD if cell.backward else 1.0
         return 2 * (len(run_arms(part, {})) + 1) * call
 
     def process_s(self, part: Part, rounds: int = 1, slice_s: float = SHORT_SLICE_S) -> float:
@@ -100,10 +120,12 @@ class Prices:
         self.start_s = max(LEAST_START_S, self.start_s + (process_s - expected_s) / starts)
 
     def memory_s(self, part: Part) -> float:
-        """All processes of a part that weigh memory."""
-        if part.measure is None or "peak_memory" not in part.measure.metrics:
-            return 0.0
-        processes = memory_processes(part) * (len(run_arms(part, {})) + 1) * len(part.measure.threads)
+        """All processes of a part that weigh memory, of calls or of training."""
+        arms, processes = len(run_arms(part, {})) + 1, 0
+        if part.measure and "peak_memory" in part.measure.metrics:
+            processes += memory_processes(part) * arms * len(part.measure.threads)
+        if part.train and "training_memory" in part.train.metrics:
+            processes += FEWEST_PROCESSES * arms
         return processes * (self.start_s + 1.0) / self.side_by_side
 
 
@@ -131,11 +153,13 @@ def least_s(part: Part, prices: Prices) -> float:
     """The least time in which a part can give one verdict."""
     if is_timed(part):
         return first_processes(part) * prices.process_s(part)
-    return prices.training_s(part)
+    return prices.training_s(part) or prices.steps_s(part)
 
 
 def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) -> None:
-    """Raises `GatewiseError` where not even one part can give a verdict; says what it would take."""
+    """Raises `BudgetTooSmallError` where not even one part can give a verdict; says what it would take."""
+    if not all(is_timed(part) or part.train for part in plan.parts):
+        return  # some part is answered by its preparation alone
     least = min(least_s(part, prices) for part in plan.parts) + FINISH_S
     if left_s >= least:
         return
@@ -146,7 +170,7 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
         )
     else:
         reason = f"training {len(part.arms)} arms on {FEWEST_SEEDS} seeds takes {spoken(least)}"
-    raise GatewiseError(
+    raise BudgetTooSmallError(
         f"a budget of {spoken(plan.budget_s)} cannot give one verdict: {reason}"
         f"\nit would take about {spoken(spent_s + least + 1)}; fewer arms or conditions make it less"
     )
@@ -158,8 +182,8 @@ def allocate(plan: Plan, prices: Prices, left_s: float, *, timed_before: bool = 
     to_time = [part for part in plan.parts if is_timed(part) and not timed_before]
     timed = sum(first_processes(part) * prices.process_s(part) for part in to_time)
     memory = sum(prices.memory_s(part) for part in plan.parts)
-    training = [part for part in plan.parts if part.train]
-    steps = sum(first_processes(part) * STEP_PROCESS_S for part in training)
+    training = [part for part in plan.parts if part.train and part.train.learns]
+    steps = sum(prices.steps_s(part) for part in plan.parts)
     least = sum(prices.training_s(part) for part in training)
     left = left_s - FINISH_S - timed
     if memory and left < memory + steps + least:
@@ -169,7 +193,7 @@ def allocate(plan: Plan, prices: Prices, left_s: float, *, timed_before: bool = 
         )
         memory = 0.0
     left -= memory
-    if training and left < steps + least:
+    if steps and left < steps + least:
         schedule.step_time = False
         schedule.drop(
             "step_time, time_to_target",
@@ -177,8 +201,10 @@ def allocate(plan: Plan, prices: Prices, left_s: float, *, timed_before: bool = 
         )
         steps = 0.0
     left -= steps
-    for part in training:
-        left -= _allocate_training(part, prices, left, schedule)
+    for index, part in enumerate(training):
+        # Parts that train share what is left by what they need at least, so that the first does not take it all.
+        share = prices.training_s(part) / (sum(prices.training_s(other) for other in training[index:]) or 1.0)
+        left -= _allocate_training(part, prices, left * share, schedule)
     _allocate_rounds(plan, prices, left, schedule)
     return schedule
 

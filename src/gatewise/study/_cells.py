@@ -11,6 +11,7 @@ from ._plan import TIMED, TWIN_SUFFIX, Measure, Part
 STEP_CELL = "step"
 MEMORY = "memory:"
 TRAIN = "train:"
+TRAINING_MEMORY = "training-memory:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,26 +38,45 @@ class Cell:
     tokens: int
     threads: int
     device: str
+    dtype: str = "float32"
+    backward: bool = False
+    """Whether a call goes forward and backward."""
 
     @property
     def id(self) -> str:
         """A stable name, the key in the store."""
-        return f"batch={self.batch} tokens={self.tokens} threads={self.threads} device={self.device}"
+        where = f"batch={self.batch} tokens={self.tokens} threads={self.threads} device={self.device}"
+        other = "" if self.dtype == "float32" else f" dtype={self.dtype}"
+        return f"{where}{other}{' backward' if self.backward else ''}"
 
     @property
     def conditions(self) -> dict[str, Any]:
         """As the record shows them."""
-        return asdict(self)
+        shown = {"batch": self.batch, "tokens": self.tokens, "threads": self.threads, "device": self.device}
+        return shown if self.dtype == "float32" else shown | {"dtype": self.dtype}
+
+    def times(self, metric: str) -> bool:
+        """Whether this cell is where a timed metric is taken."""
+        return metric in TIMED and self.backward == (metric == "gradient_time")
 
 
 def cells(measured: Measure) -> list[Cell]:
-    """All conditions of a part, in the plan's order."""
+    """All conditions of a part, in the plan's order; those of the backward pass last."""
+    gradients = "gradient_time" in measured.metrics
+    forward = any(name in measured.metrics for name in ("latency", "throughput", "peak_memory")) or not gradients
     return [
-        Cell(batch=batch, tokens=tokens, threads=threads, device=measured.device)
+        Cell(batch=batch, tokens=tokens, threads=threads, device=measured.device, dtype=measured.dtype, backward=back)
+        for back, asked in ((False, forward), (True, gradients))
+        if asked
         for threads in measured.threads
         for batch in measured.batch
         for tokens in measured.tokens
     ]
+
+
+def forward_cells(measured: Measure) -> list[Cell]:
+    """The conditions under which calls are weighed."""
+    return [cell for cell in cells(measured) if not cell.backward]
 
 
 def run_arms(part: Part, folders: dict[str, str]) -> list[RunArm]:
@@ -103,7 +123,7 @@ def judged_metrics(part: Part) -> Iterator[str]:
     if part.measure:
         yield from (name for name in part.measure.metrics if not METRICS[name].exact)
     if part.train:
-        yield from ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
+        yield from part.train.metrics
 
 
 def timed_family(part: Part) -> int:
@@ -111,7 +131,8 @@ def timed_family(part: Part) -> int:
     counts = [1]
     for name in judged_metrics(part):
         if name in TIMED and part.measure:
-            counts.append((len(run_arms(part, {})) - 1) * len(cells(part.measure)))
+            here = [cell for cell in cells(part.measure) if cell.times(name)]
+            counts.append((len(run_arms(part, {})) - 1) * len(here))
         elif name == "step_time":
             counts.append(len(part.arms) - 1)
     return max(counts)

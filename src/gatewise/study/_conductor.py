@@ -10,9 +10,11 @@ from typing import Any
 from gatewise.core import GatewiseError, Store, available_memory_bytes, num_cores
 
 from . import _budget as budget
-from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, twin_of
+from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, forward_cells, groups, twin_of
+from ._effects import training_memory_key
 from ._plan import TIMED, Part, Plan
-from ._questions import Record, judged, read_record, unsettled
+from ._questions import judged, unsettled
+from ._record import Record, read_record
 from ._workers import WorkerFailedError, in_turn, one_job, queue, side_by_side
 
 Progress = Callable[[str, float], None]
@@ -102,8 +104,9 @@ class Conductor:
         for condition, price in record["prices"].items():
             self.prices.call_s[f"{part.name}/{condition}"] = price
         if "training" in record:
-            self.prices.run_least_s[part.name] = budget.RUN_SHARE * record["training"]["least_s"]
-            self.prices.run_most_s[part.name] = budget.RUN_SHARE * record["training"]["most_s"]
+            beside = budget.diagnostics_s(part)
+            self.prices.run_least_s[part.name] = budget.RUN_SHARE * (record["training"]["least_s"] + beside)
+            self.prices.run_most_s[part.name] = budget.RUN_SHARE * (record["training"]["most_s"] + beside)
 
     def _first_look(self) -> None:
         """What a first verdict needs, in an order in which the shortest budget still gets one."""
@@ -117,8 +120,11 @@ class Conductor:
             if part.measure and "peak_memory" in part.measure.metrics and self.schedule.memory:
                 self._weigh(part)
         for part in self.plan.parts:
-            if part.train and self.schedule.step_time and part.name in self.schedule.train_run_s:
+            if part.train and part.train.steps_timed and self.schedule.step_time:
                 self._time_steps(part, until=budget.first_processes(part))
+        for part in self.plan.parts:
+            if part.train and "training_memory" in part.train.metrics and self.schedule.memory:
+                self._weigh_training(part)
         for part in self.plan.parts:
             if part.train and part.name in self.schedule.train_run_s:
                 self._train(part)
@@ -131,7 +137,7 @@ class Conductor:
                 before = self._count(part)
                 if budget.is_timed(part):
                     self._time(part, until=before[0] + self.prices.side_by_side)
-                if part.train and self.schedule.step_time and self._count(part)[1]:
+                if part.train and part.train.steps_timed and self.schedule.step_time and self._count(part)[1]:
                     self._time_steps(part, until=before[1] + self.prices.side_by_side)
                 if self._count(part) == before:
                     open_parts.remove(part)
@@ -188,11 +194,13 @@ class Conductor:
             arms=[arm.to_json() for arm in group],
             cells=[
                 {"id": cell.id + suffix, "batch": cell.batch, "tokens": cell.tokens, "seconds": self.schedule.slice_s}
+                | {"backward": cell.backward}
                 for cell in found
             ],
             rounds=self.schedule.rounds.get(part.name, 1),
             threads=found[0].threads,
             device=found[0].device,
+            dtype=found[0].dtype,
             seed=self._seed(part, f"time{suffix}", number),
         )
 
@@ -207,7 +215,9 @@ class Conductor:
 
     def _weigh(self, part: Part) -> None:
         assert part.measure is not None
-        by_threads = [[c for c in cells(part.measure) if c.threads == threads] for threads in part.measure.threads]
+        by_threads = [
+            [c for c in forward_cells(part.measure) if c.threads == threads] for threads in part.measure.threads
+        ]
         for process in range(budget.memory_processes(part)):
             record = read_record(self.store, part)
             arms = (*record.arms, twin_of(record.arms[0]))
@@ -233,8 +243,23 @@ class Conductor:
             arms=[arm.to_json()],
             cells=[{"id": cell.id, "batch": cell.batch, "tokens": cell.tokens} for cell in found],
             threads=found[0].threads,
+            dtype=found[0].dtype,
             seed=self._seed(part, "memory", process),
         )
+
+    def _weigh_training(self, part: Part) -> None:
+        found = read_record(self.store, part).arms
+        arms = (*found, twin_of(found[0]))
+        for process in range(budget.FEWEST_PROCESSES):
+            record = read_record(self.store, part)
+            waiting = [arm for arm in arms if record.next_process(training_memory_key(arm.label)) <= process]
+            while waiting and self._affords(budget.STEP_PROCESS_S):
+                now, waiting = waiting[: self.prices.side_by_side], waiting[self.prices.side_by_side :]
+                self._tell(f"{part.name}: memory of training, process {process + 1} of {budget.FEWEST_PROCESSES}")
+                seed = self._seed(part, "training-memory", process)
+                jobs = [self._job("training_memory", part, arms=[arm.to_json()], seed=seed) for arm in now]
+                for arm, value in zip(now, side_by_side(jobs), strict=True):
+                    self.store.add(part.name, process, {training_memory_key(arm.label): value})
 
     # Training
 
@@ -290,5 +315,5 @@ class Conductor:
         steps = part.train.steps
         if steps:
             return replace(plan, steps=steps, eval_every=max(1, steps // facts["points"])).to_json()
-        seconds = max(self.schedule.train_run_s[part.name], facts["least_s"])
+        seconds = max(self.schedule.train_run_s[part.name] - budget.diagnostics_s(part), facts["least_s"])
         return train.scaled_plan(seconds, facts["step_s"], plan, most_steps=facts["steps"]).to_json()

@@ -13,6 +13,7 @@ from gatewise.core import GatewiseError, Store, environment, same_machine
 
 from ._conductor import Conductor, Progress
 from ._plan import Plan, from_json
+from ._record import Record, read_record
 from ._result import document
 
 STORE = "study.sqlite"
@@ -139,11 +140,28 @@ def read_study(folder: Path | str, *, replay: str = "") -> dict[str, Any]:
         raise GatewiseError(f"{folder} holds no gatewise study (no {STORE})")
     store = Store(path)
     try:
-        known = store.get("plan")
-        if known is None:
-            raise GatewiseError(f"{path} holds no plan: the study never began")
+        plan = _stored_plan(store)
         if replay:
             store.put("replay", replay)
-        return document(from_json(known), store, replay=replay or store.get("replay") or "")
+        return document(plan, store, replay=replay or store.get("replay") or "")
     finally:
         store.close()
+
+
+def read_records(folder: Path | str) -> list[Record]:
+    """What a stored study measured, part by part. Raises `GatewiseError` when there is none."""
+    path = Path(folder) / STORE
+    if not path.is_file():
+        raise GatewiseError(f"{folder} holds no gatewise study (no {STORE})")
+    store = Store(path)
+    try:
+        return [read_record(store, part) for part in _stored_plan(store).parts]
+    finally:
+        store.close()
+
+
+def _stored_plan(store: Store) -> Plan:
+    known = store.get("plan")
+    if known is None:
+        raise GatewiseError(f"{store.path} holds no plan: the study never began")
+    return from_json(known)

@@ -88,18 +88,13 @@ def judge_all(questions: Sequence[Question], judge: Judge) -> list[Judged]:
 
     A comparison in a cell whose twin is not equivalent to the baseline is refused, whatever its values say.
     """
-    answers: dict[int, Comparison] = {}
-    guards: dict[str, Comparison] = {}
-    for index, question in enumerate(questions):
-        if question.twin and isinstance(question.evidence, Evidence):
-            rule = twin_rule(question.metric, judge)
-            comparison = Evidence(effects=question.evidence.effects, rule=rule, method="median").at(judge.alpha)
-            answers[index] = guards[question.guard] = comparison
+    guards = twin_comparisons(questions, judge)
+    answers = {index: guards[question.guard] for index, question in enumerate(questions) if _is_twin(question)}
     open_questions: list[int] = []
     for index, question in enumerate(questions):
         if question.twin:
             continue
-        refusal = question.refusal or _guarded(question, guards)
+        refusal = question.refusal or guard_refusal(guards.get(question.guard))
         if refusal is not None or question.evidence is None:
             answers[index] = _refused(question, judge, refusal or "it was not measured")
         else:
@@ -110,8 +105,24 @@ def judge_all(questions: Sequence[Question], judge: Judge) -> list[Judged]:
     return [Judged(question=question, comparison=answers[index]) for index, question in enumerate(questions)]
 
 
-def _guarded(question: Question, guards: Mapping[str, Comparison]) -> str | None:
-    guard = guards.get(question.guard)
+def _is_twin(question: Question) -> bool:
+    return question.twin and isinstance(question.evidence, Evidence)
+
+
+def twin_comparisons(questions: Sequence[Question], judge: Judge) -> dict[str, Comparison]:
+    """How the baseline's twin came out in each cell, by guard, each at alpha for itself."""
+    found: dict[str, Comparison] = {}
+    for question in questions:
+        if question.twin and isinstance(question.evidence, Evidence):
+            rule = twin_rule(question.metric, judge)
+            found[question.guard] = Evidence(effects=question.evidence.effects, rule=rule, method="median").at(
+                judge.alpha
+            )
+    return found
+
+
+def guard_refusal(guard: Comparison | None) -> str | None:
+    """Why a cell is not judged, from how its twin came out; None where it is."""
     if guard is None or guard.verdict == "equivalent":
         return None
     if guard.interval is None:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ._plan import from_json
-from ._prepare import check_names, prepare_arms
+from ._prepare import check_names, prepare_arms, subject_workload
 
 
 def prepare(job: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """Check every name of a part, then build, save and describe its arms."""
     part = from_json(job["plan"]).parts[job["part"]]
-    check_names(part)
+    check_names(part, subject_workload(part))
 
     def run() -> dict[str, Any]:
         from . import _training

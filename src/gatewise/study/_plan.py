@@ -11,8 +11,23 @@ from gatewise.core import METRICS, GatewiseError, metric
 
 ORIGINAL = "original"
 TWIN_SUFFIX = " (twin)"
-TIMED = ("latency", "throughput")
-TRAINED = ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
+TIMED = ("latency", "throughput", "gradient_time")
+DIAGNOSTICS = (
+    "generalisation_gap",
+    "shifted_loss",
+    "slice_gap",
+    "gradient_spread",
+    "curvature_spread",
+    "dead_units",
+    "dead_units_most",
+)
+"""What a training run records beside its loss, each for its own price."""
+
+STEPPED = ("step_time", "time_to_target")
+LEARNT = ("heldout_loss", "steps_to_target", "time_to_target", *DIAGNOSTICS)
+TRAINED = ("heldout_loss", "steps_to_target", *STEPPED, "training_memory", *DIAGNOSTICS)
+DERIVED = ("cost",)
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def seconds(text: str | float) -> float:
@@ -67,8 +82,11 @@ class Subject:
     data: str = ""
     text: str = ""
     target: str = ""
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Settings of a built-in workload: `{ dim = 96, layers = 4 }`."""
 
     def __post_init__(self) -> None:
+        _require(not self.options or bool(self.workload), "[subject] options go with a built-in workload, not a model")
         _require(bool(self.workload) != bool(self.model), "[subject] needs either workload or model")
         if self.data or self.text or self.target:
             _require(bool(self.model), "[subject] data, text and target go with model, not with a built-in workload")
@@ -88,6 +106,9 @@ class Measure:
     tokens: tuple[int, ...] = (16,)
     threads: tuple[int, ...] = (1,)
     device: str = "cpu"
+    dtype: str = "float32"
+    """What weights and inputs are cast to where times and memory are measured."""
+
     allocator: str = "recycled"
     """`recycled`: freed memory is kept for the next call, as a tuned server does; `default`: the C library decides."""
 
@@ -108,7 +129,12 @@ class Measure:
             "peak_memory is measured on the CPU; leave it out of the metrics for another device",
         )
         wrong = [name for name in self.metrics if name in TRAINED]
-        _require(not wrong, f"{', '.join(wrong)} comes from training; give the plan a [train] table")
+        _require(not wrong, f"{', '.join(wrong)} comes from training; name it in train.metrics of a [train] table")
+        derived = [name for name in self.metrics if name in DERIVED]
+        _require(
+            not derived, f"{', '.join(derived)} follows from latency and a [cost] table; it is not measured itself"
+        )
+        _require(self.dtype in DTYPES, f"measure.dtype is {', '.join(DTYPES)}, not {self.dtype!r}")
         for name in ("batch", "tokens", "threads"):
             _positive_ints(name, getattr(self, name))
         _require(
@@ -118,17 +144,45 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Arms trained from scratch on equal data, budgets and paired seeds. `steps = 0`: as many as the budget allows."""
+    """Arms trained from scratch on equal data, budgets and paired seeds. `steps = 0`: as many as the budget allows.
+
+    `learning_rate` is the peak for all arms; 0 takes the workload's own.
+    """
 
     seeds: int = 6
     steps: int = 0
     matching: str = "params"
+    learning_rate: float = 0.0
+    metrics: tuple[str, ...] = ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is asked that takes whole training runs."""
+        return any(name in LEARNT for name in self.metrics)
+
+    @property
+    def steps_timed(self) -> bool:
+        """Whether single steps are timed."""
+        return any(name in STEPPED for name in self.metrics)
 
     def __post_init__(self) -> None:
+        _require(
+            0 <= self.learning_rate < math.inf, f"train.learning_rate must be 0 or more, not {self.learning_rate!r}"
+        )
+        names = bool(self.metrics) and all(type(name) is str for name in self.metrics)
+        _require(names, f"train.metrics must be a list of names, not {list(self.metrics)!r}")
+        for name in self.metrics:
+            _require(metric(name).name in TRAINED, f"{name} does not come from training; valid: {', '.join(TRAINED)}")
         _require(
             type(self.seeds) is int and self.seeds >= 2, f"train.seeds must be 2 or more (a spread), not {self.seeds!r}"
         )
         _require(type(self.steps) is int and self.steps >= 0, f"train.steps must be 0 or more, not {self.steps!r}")
+
+
+def recorded(train: Train) -> tuple[str, ...]:
+    """What runs record beside their loss: the largest share of dead units comes with the share at the end."""
+    names = (name.removesuffix("_most") for name in train.metrics if name in DIAGNOSTICS)
+    return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,9 @@ from ._plan import Arm, Cost, Judge, Measure, Part, Plan, Subject, Train, second
 
 STUDY_KEYS = ("name", "question", "baseline", "arms", "budget", "seed")
 TABLES: dict[str, type] = {"subject": Subject, "measure": Measure, "train": Train, "judge": Judge, "cost": Cost}
+EXAMPLES = {"margin": "{ latency = 0.02 }", "options": "{ dim = 96 }"}
+"""Keys whose values are tables."""
+
 PART_KEYS = ("name", "baseline", "arms", *TABLES)
 
 
@@ -71,8 +74,8 @@ def _build(kind: type, where: str, table: Any) -> Any:
             raise GatewiseError(f"{where}.{key} must be a number, not {value!r}")
         elif type(default) is int and type(value) is not int:
             raise GatewiseError(f"{where}.{key} must be a whole number, not {value!r}")
-        elif key == "margin" and not isinstance(value, dict):
-            raise GatewiseError(f"{where}.margin must be a table such as {{ latency = 0.02 }}, not {value!r}")
+        elif key in EXAMPLES and not isinstance(value, dict):
+            raise GatewiseError(f"{where}.{key} must be a table such as {EXAMPLES[key]}, not {value!r}")
         else:
             built[key] = value
     try:

@@ -1,6 +1,9 @@
 """The first job of a part, in a process of its own: build every arm, save it, say what it is and how outputs move."""
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,9 @@ from gatewise.workloads import Workload, workload
 from ._plan import ORIGINAL, Arm, Part
 from ._words import signed
 
+REPEATS = 1000
+REPEATED = f"{REPEATS} repeated calls on one input, each compared bit by bit with the first"
+
 CURVE_POINTS = 161
 CURVE_RANGE = 4.0
 
@@ -22,14 +28,19 @@ def subject_workload(part: Part) -> Workload:
     """The workload that a part's subject names."""
     subject = part.subject
     return workload(
-        name=subject.workload, model=subject.model, data=subject.data, text=subject.text, target=subject.target
+        name=subject.workload,
+        model=subject.model,
+        data=subject.data,
+        text=subject.text,
+        target=subject.target,
+        options=subject.options,
     )
 
 
-def check_names(part: Part) -> None:
+def check_names(part: Part, made: Workload) -> None:
     """Every name of a part, before anything is built. Raises `GatewiseError` with the nearest name."""
     for arm in part.arms:
-        if arm.name != ORIGINAL:
+        if arm.name != ORIGINAL and arm.name not in made.own_arms:
             activations.get(arm.name)
         if arm.runtime:
             _ = RUNTIMES[arm.runtime]
@@ -37,10 +48,12 @@ def check_names(part: Part) -> None:
         _ = RUNTIMES[name]
 
 
-def formula_facts(name: str) -> dict[str, Any]:
+def formula_facts(name: str, made: Workload) -> dict[str, Any]:
     """Formula, source, stock implementation and curve of one activation, for the record."""
     if name == ORIGINAL:
         return {"kind": ORIGINAL, "formula": "", "paper": "", "implementation": "the model's own code", "curve": None}
+    if name in made.own_arms:
+        return {**made.own_arms[name], "curve": None}
     spec = activations.get(name)
     scalar = spec if spec.kind == "scalar" else activations.get(spec.act) if spec.act else None
     curve = None
@@ -67,7 +80,7 @@ def _cited(paper: activations.Paper) -> str:
 
 def unfair(arm_parameters: int, baseline_parameters: int, arm: Arm) -> str | None:
     """Why an arm is no fair match for the baseline, or None. One in a hundred parameters is rounding."""
-    if abs(arm_parameters / baseline_parameters - 1) <= 0.01:
+    if arm_parameters == baseline_parameters or abs(arm_parameters / baseline_parameters - 1) <= 0.01:
         return None
     return (
         f"unmatched: {arm_parameters:,} parameters against {baseline_parameters:,} "
@@ -76,16 +89,21 @@ def unfair(arm_parameters: int, baseline_parameters: int, arm: Arm) -> str | Non
 
 
 def _timed_call(made: Workload, model: torch.nn.Module, inputs: Any) -> float:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            made.run(model, inputs)
-            start = time.perf_counter()
-            made.run(model, inputs)
+    with _threads(1), torch.inference_mode():
+        made.run(model, inputs)
+        start = time.perf_counter()
+        made.run(model, inputs)
         return time.perf_counter() - start
+
+
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
@@ -99,7 +117,14 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
     torch.set_num_threads(num_cores())  # nothing is timed here but the prices, and those on one thread
     made = subject_workload(part)
     smallest = made.inputs(part.measure.batch[0], part.measure.tokens[0], seed)
-    record: dict[str, Any] = {"facts": made.facts(), "arms": {}, "outputs": {}, "quality": {}, "prices": {}}
+    record: dict[str, Any] = {
+        "facts": made.facts(),
+        "arms": {},
+        "outputs": {},
+        "quality": {},
+        "repeats": {},
+        "prices": {},
+    }
     reference: torch.Tensor | None = None
     models: list[Arm] = sorted(part.arms, key=lambda arm: arm.label != part.baseline)  # the baseline first
     baseline_parameters = 0
@@ -112,7 +137,7 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
         baseline_parameters = baseline_parameters or count
         surgery_facts = report.to_json() if report else {}
         state = surgery.weights_state(model)
-        record["arms"][arm.label] = formula_facts(arm.name) | {
+        record["arms"][arm.label] = formula_facts(arm.name, made) | {
             "folder": target.name,
             "weights_state": state,
             "sites": surgery_facts.get("sites", []),
@@ -129,6 +154,13 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
                 record["outputs"][arm.label] = _distances(state, reference, found)
         if "quality" in part.measure.metrics:
             record["quality"][arm.label] = _quality(state, made, loaded)
+        if "silent_units" in part.measure.metrics and state == "original":
+            record["arms"][arm.label]["silent_units"] = asdict(measure.dead_units(made, loaded))
+        if "repeat_difference" in part.measure.metrics:
+            record["repeats"][arm.label] = {
+                "values": _repeats(made, loaded, smallest, part.measure.threads[0]),
+                "name": REPEATED,
+            }
         if arm.label == part.baseline:
             for batch in part.measure.batch:
                 for tokens in part.measure.tokens:
@@ -144,11 +176,17 @@ def _flops(made: Workload, model: torch.nn.Module, inputs: Any) -> int:
 
 def _distances(state: str, baseline: torch.Tensor, arm: torch.Tensor) -> dict[str, Any]:
     if state == "untrained":
-        return {"reason": "its gate's weights are new and random: how far its outputs lie says nothing before training"}
+        return {"reason": "its weights are random: how far its outputs lie says nothing before training"}
     try:
         return {"values": measure.distances(baseline, arm)}
     except GatewiseError as error:
         return {"reason": str(error)}
+
+
+def _repeats(made: Workload, model: torch.nn.Module, inputs: Any, threads: int) -> list[float]:
+    """1.0 for each repeated call whose output differs from the first call's in any bit."""
+    with _threads(threads), torch.inference_mode():
+        return measure.repeats(lambda: made.run(model, inputs), REPEATS)
 
 
 def _quality(state: str, made: Workload, model: torch.nn.Module) -> dict[str, Any]:

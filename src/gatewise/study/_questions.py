@@ -1,75 +1,36 @@
 """What a part asks, from what the store holds: one question per arm, metric and condition, and the twins as guards."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from gatewise.core import Evidence, Product, Store
+from gatewise.core import Evidence, Product, Rule
 
-from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, groups, run_arms
-from ._evidence import Judged, Question, judge_all, rule_of, timing_evidence
-from ._plan import TIMED, Part
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """Everything stored about a part: its preparation, and the finished cells by id in order of process."""
-
-    part: Part
-    prepared: dict[str, Any]
-    rows: dict[str, list[tuple[int, dict[str, Any]]]]
-
-    @property
-    def arms(self) -> list[RunArm]:
-        """The arms that run, baseline first."""
-        facts = self.prepared.get("arms", {})
-        return run_arms(self.part, {label: facts[label].get("folder", "") for label in facts})
-
-    def processes(self, cell: str) -> list[dict[str, Any]]:
-        """The records of one cell, of all its groups."""
-        return [
-            record
-            for key, rows in self.rows.items()
-            if key == cell or key.startswith(cell + " group=")
-            for _, record in rows
-        ]
-
-    def next_process(self, cell: str) -> int:
-        """The number of the first process of a cell that is not stored yet."""
-        rows = self.rows.get(cell, [])
-        return rows[-1][0] + 1 if rows else 0
-
-
-def read_record(store: Store, part: Part) -> Record:
-    """What the store holds of a part."""
-    rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for cell, process, record in store.cells(part.name):
-        rows.setdefault(cell, []).append((process, record))
-    return Record(part=part, prepared=store.get(f"prepared:{part.name}") or {}, rows=rows)
+from ._cells import MEMORY, TRAIN, Cell, RunArm, cells, forward_cells, groups
+from ._effects import NOT_MEASURED, items, seeds, stepped, timed, training_memory_key, weighed
+from ._evidence import Judged, Question, judge_all, rule_of
+from ._plan import LEARNT
+from ._record import Record
 
 
 def _timed(record: Record, cell: Cell) -> Iterator[Question]:
-    part = record.part
-    arms = record.arms
-    found = record.processes(cell.id)
+    part, arms = record.part, record.arms
     if part.measure is None:
         return
-    for name in (metric for metric in part.measure.metrics if metric in TIMED):
+    for name in (metric for metric in part.measure.metrics if cell.times(metric)):
         rule = rule_of(name, part.judge)
-        for arm in (*groups(arms, together=True)[0][1:],):
-            evidence = timing_evidence(found, arms[0].label, arm.label, rule)
-            notes = _notes(record, arm)
+        for arm in groups(arms, together=True)[0][1:]:
+            found = timed(record, cell, arm.label, arms[0].label, rule)
             yield Question(
                 metric=name,
                 arm=arm.label,
                 baseline=arms[0].label,
                 conditions=cell.conditions,
-                evidence=evidence,
+                evidence=Evidence(effects=found.in_order, rule=rule, method="median"),
                 twin=arm.twin,
                 guard=f"{name} {cell.id}",
-                notes=notes,
+                notes=_notes(record, arm),
             )
 
 
@@ -80,131 +41,116 @@ def _notes(record: Record, arm: RunArm) -> tuple[str, ...]:
     return tuple(note for note in (unfair, planted) if note)
 
 
+def memory_key(cell: Cell) -> Callable[[str], str]:
+    """Where the store keeps the peak memory of an arm under a condition."""
+    return lambda label: f"{MEMORY}{label}|{cell.id}"
+
+
 def _memory(record: Record, cell: Cell) -> Iterator[Question]:
-    part, arms = record.part, record.arms
-    if part.measure is None or "peak_memory" not in part.measure.metrics:
-        return
-    rule = rule_of("peak_memory", part.judge)
+    part = record.part
+    if part.measure and "peak_memory" in part.measure.metrics:
+        yield from _weighed(record, "peak_memory", memory_key(cell), cell.conditions, f"peak_memory {cell.id}")
 
-    def values(arm: RunArm) -> dict[int, float]:
-        rows = record.rows.get(f"{MEMORY}{arm.label}|{cell.id}", [])
-        return {process: row["value"] for process, row in rows}
 
-    baseline = values(arms[0])
+def _weighed(
+    record: Record, metric: str, key: Callable[[str], str], conditions: dict[str, Any], guard: str
+) -> Iterator[Question]:
+    arms = record.arms
+    rule = rule_of(metric, record.part.judge)
     for arm in groups(arms, together=True)[0][1:]:
-        mine = values(arm)
-        shared = sorted(baseline.keys() & mine.keys())
+        found = weighed(record, key, arm.label, arms[0].label, rule)
         yield Question(
-            metric="peak_memory",
+            metric=metric,
             arm=arm.label,
             baseline=arms[0].label,
-            conditions=cell.conditions,
-            evidence=Evidence(
-                effects=tuple(rule.effect(baseline[p], mine[p]) for p in shared), rule=rule, method="median"
-            ),
-            refusal=None if shared else "it was not measured",
+            conditions=conditions,
+            evidence=Evidence(effects=found.in_order, rule=rule, method="median"),
+            refusal=found.refusal,
             twin=arm.twin,
-            guard=f"peak_memory {cell.id}",
+            guard=guard,
             notes=_notes(record, arm),
         )
 
 
-def _items(record: Record, metric: str, key: str) -> Iterator[Question]:
-    """Output difference and quality: one value per data item, from the preparation."""
+def _items(record: Record, metric: str) -> Iterator[Question]:
+    """Output difference, quality and repeated calls: one value per data item, from the preparation."""
     part = record.part
     if part.measure is None or metric not in part.measure.metrics:
         return
     rule = rule_of(metric, part.judge)
-    found: dict[str, dict[str, Any]] = record.prepared.get(key, {})
     labels = {run.arm: run.label for run in reversed(record.arms)}  # outputs are taken on an arm's first runtime
     for arm in part.arms:
-        if arm.label == part.baseline or arm.label not in found:
+        if arm.label == part.baseline:
             continue
-        entry, base = found[arm.label], found.get(part.baseline, {})
-        refusal = entry.get("reason") or (base.get("reason") if key == "quality" else None)
-        effects: tuple[float, ...] = ()
-        if refusal is None:
-            values = entry["values"]
-            zeros = base["values"] if key == "quality" else [0.0] * len(values)
-            effects = tuple(value - zero for value, zero in zip(values, zeros, strict=True))
-            if not any(effects):
-                continue  # equal on every item: an exact count, stated with the arm and not judged
+        found = items(record, metric, arm.label, part.baseline)
+        if found.refusal == NOT_MEASURED:
+            continue
+        if found.refusal is None and not any(found.in_order) and metric != "repeat_difference":
+            continue  # equal on every item: an exact count, stated with the arm and not judged
         yield Question(
             metric=metric,
             arm=labels[arm.label],
             baseline=labels[part.baseline],
-            conditions={"items": len(effects) or None},
-            evidence=None if refusal else Evidence(effects=effects, rule=rule, method="mean"),
-            refusal=refusal,
+            conditions={"items": len(found.values) or None},
+            evidence=None if found.refusal else Evidence(effects=found.in_order, rule=rule, method="mean"),
+            refusal=found.refusal,
         )
-
-
-def reached(record: Record, label: str) -> dict[int, float | None]:
-    """After how many steps each seed of an arm reached the target that the baseline's own curve sets."""
-    from gatewise import train
-
-    base = dict(record.rows.get(TRAIN + record.part.baseline, []))
-    return {
-        seed: train.steps_to_target(row["curve"], train.target_of(base[seed]["curve"]))
-        for seed, row in record.rows.get(TRAIN + label, [])
-        if seed in base and not row["failure"] and not base[seed]["failure"]
-    }
-
-
-def _seed_evidence(record: Record, label: str, metric: str) -> tuple[Evidence | None, str | None]:
-    """Paired seeds of one arm against the baseline, on a value that each run ends with; or why there are none."""
-    part = record.part
-    rule = rule_of(metric, part.judge)
-    base = dict(record.rows.get(TRAIN + part.baseline, []))
-    mine = dict(record.rows.get(TRAIN + label, []))
-    shared = sorted(base.keys() & mine.keys())
-    if not shared:
-        return None, "it was not trained"
-    for name, runs in ((part.baseline, base), (label, mine)):
-        failures = [runs[seed]["failure"] for seed in shared if runs[seed]["failure"]]
-        if failures:
-            return None, f"{name}: {failures[0]} ({len(failures)} of {len(shared)} seeds)"
-    if metric == "heldout_loss":
-        pairs = [(base[seed]["final_loss"], mine[seed]["final_loss"]) for seed in shared]
-    else:
-        baseline, arm = reached(record, part.baseline), reached(record, label)
-        pairs = [(baseline[seed], arm[seed]) for seed in shared]
-    missing = sum(None in pair for pair in pairs)
-    if missing:
-        return None, f"{label} did not reach the target in {missing} of {len(shared)} seeds"
-    effects = tuple(rule.effect(b, a) for b, a in pairs if b is not None and a is not None)
-    return Evidence(effects=effects, rule=rule, method="mean"), None
 
 
 def _trained(record: Record) -> Iterator[Question]:
     part = record.part
     if part.train is None:
         return
-    steps = record.processes(STEP_CELL)
     arms = [arm for arm in record.arms if arm.arm != part.baseline]
-    twin = groups(record.arms, together=True)[0][1]
     steps_done = {row["steps"] for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows}
     conditions = {"steps": max(steps_done)} if steps_done else {}
-    step_rule = rule_of("step_time", part.judge)
-    for arm in (twin, *arms):
-        ask = partial(
-            Question, arm=arm.label, baseline=part.baseline, twin=arm.twin, notes=_notes(record, arm), guard=""
-        )
-        speed = timing_evidence(steps, part.baseline, arm.label, step_rule)
-        if speed.effects or not arm.twin:
-            refusal = None if speed.effects else "it was not measured"
-            alone = {"threads": 1, "device": "cpu"}
-            yield ask(metric="step_time", conditions=alone, evidence=speed, refusal=refusal, guard="step_time")
-        if arm.twin:
+    if part.train.steps_timed:
+        yield from _step_times(record)
+    if "training_memory" in part.train.metrics:
+        alone = {"threads": 1, "device": "cpu"}
+        yield from _weighed(record, "training_memory", training_memory_key, alone, "training_memory")
+    for arm in arms:
+        ask = partial(Question, arm=arm.label, baseline=part.baseline, conditions=conditions, notes=_notes(record, arm))
+        for name in (metric for metric in part.train.metrics if metric in LEARNT and metric != "time_to_target"):
+            rule = rule_of(name, part.judge)
+            found = seeds(record, name, arm.label, part.baseline, rule)
+            evidence = None if found.refusal else Evidence(effects=found.in_order, rule=rule, method="mean")
+            yield ask(metric=name, evidence=evidence, refusal=found.refusal)
+        if "time_to_target" in part.train.metrics:
+            both, refusal = time_to_target(record, arm.label, part.baseline, rule_of("time_to_target", part.judge))
+            yield ask(metric="time_to_target", evidence=both, refusal=refusal, guard="step_time")
+
+
+def _step_times(record: Record) -> Iterator[Question]:
+    part = record.part
+    rule = rule_of("step_time", part.judge)
+    for arm in groups(record.arms, together=True)[0][1:]:
+        found = stepped(record, arm.label, part.baseline, rule)
+        if arm.twin and found.refusal:
             continue
-        loss, loss_reason = _seed_evidence(record, arm.label, "heldout_loss")
-        yield ask(metric="heldout_loss", conditions=conditions, evidence=loss, refusal=loss_reason)
-        reach, reason = _seed_evidence(record, arm.label, "steps_to_target")
-        yield ask(metric="steps_to_target", conditions=conditions, evidence=reach, refusal=reason)
-        rule = rule_of("time_to_target", part.judge)
-        both = Product(first=reach, second=speed, rule=rule) if reach and speed.effects else None
-        refusal = None if both else reason or "the step time was not measured"
-        yield ask(metric="time_to_target", conditions=conditions, evidence=both, refusal=refusal, guard="step_time")
+        yield Question(
+            metric="step_time",
+            arm=arm.label,
+            baseline=part.baseline,
+            twin=arm.twin,
+            conditions={"threads": 1, "device": "cpu"},
+            evidence=Evidence(effects=found.in_order, rule=rule, method="median"),
+            refusal=found.refusal,
+            guard="step_time",
+            notes=_notes(record, arm),
+        )
+
+
+def time_to_target(record: Record, arm: str, than: str, rule: Rule) -> tuple[Product | None, str | None]:
+    """Steps to the target times the time of a step, with both uncertainties; or why there is none."""
+    steps_rule, step_rule = rule_of("steps_to_target", record.part.judge), rule_of("step_time", record.part.judge)
+    reach = seeds(record, "steps_to_target", arm, than, steps_rule)
+    speed = stepped(record, arm, than, step_rule)
+    if reach.refusal or speed.refusal:
+        return None, reach.refusal or "the step time was not measured"
+    first = Evidence(effects=reach.in_order, rule=steps_rule, method="mean")
+    second = Evidence(effects=speed.in_order, rule=step_rule, method="median")
+    return Product(first=first, second=second, rule=rule), None
 
 
 def questions(record: Record) -> list[Question]:
@@ -213,10 +159,10 @@ def questions(record: Record) -> list[Question]:
     if record.part.measure is not None:
         for cell in cells(record.part.measure):
             found += _timed(record, cell)
-        for cell in cells(record.part.measure):
+        for cell in forward_cells(record.part.measure):
             found += _memory(record, cell)
-        found += _items(record, "output_difference", "outputs")
-        found += _items(record, "quality", "quality")
+        for metric in ("output_difference", "quality", "repeat_difference"):
+            found += _items(record, metric)
     found += _trained(record)
     return found
 

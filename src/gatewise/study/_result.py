@@ -8,9 +8,11 @@ from typing import Any
 from gatewise.core import METRICS, Store
 
 from ._budget import first_processes, is_timed
-from ._cells import MEMORY, STEP_CELL, TRAIN, cells, groups
+from ._cells import MEMORY, STEP_CELL, TRAIN, TRAINING_MEMORY, cells, groups
+from ._effects import reached
 from ._plan import Part, Plan
-from ._questions import Record, judged, overhead_share, reached, read_record
+from ._questions import judged, overhead_share
+from ._record import Record, read_record
 from ._verdict import verdict
 from ._words import prefix
 
@@ -117,15 +119,18 @@ def _measurement(record: Record, metric: str, label: str, **more: Any) -> dict[s
 def _measurements(record: Record) -> Iterator[dict[str, Any]]:
     part = record.part
     for cell in cells(part.measure) if part.measure else ():
-        for key in (k for k in record.rows if k == cell.id or k.startswith(cell.id + " group=")):
-            for process, row in record.rows[key]:
-                yield from _timings(record, "latency", process, row, cell.conditions)
+        for process, row in record.numbered(cell.id):
+            yield from _timings(record, "gradient_time" if cell.backward else "latency", process, row, cell.conditions)
         for key in (k for k in record.rows if k.startswith(MEMORY) and k.endswith("|" + cell.id)):
             label = key[len(MEMORY) :].partition("|")[0]
             for process, row in record.rows[key]:
                 common = {"process": process, "values": [row["value"]], "implementation": row["implementation"]}
                 yield _measurement(record, "peak_memory", label, conditions=cell.conditions, **common)
-    for metric, key in (("output_difference", "outputs"), ("quality", "quality")):
+    for key in (k for k in record.rows if k.startswith(TRAINING_MEMORY)):
+        for process, row in record.rows[key]:
+            common = {"process": process, "values": [row["value"]], "implementation": row["implementation"]}
+            yield _measurement(record, "training_memory", key[len(TRAINING_MEMORY) :], **common)
+    for metric, key in (("output_difference", "outputs"), ("quality", "quality"), ("repeat_difference", "repeats")):
         for label, entry in record.prepared.get(key, {}).items():
             if "values" in entry:
                 how = entry.get("name", "1 - cosine of each output to the baseline's")
@@ -165,7 +170,9 @@ def _training(record: Record) -> Iterator[dict[str, Any]]:
                 yield _measurement(
                     record, "heldout_curve", label, values=values, pairs=steps, implementation=how, **common
                 )
-            for metric, value in (("heldout_loss", row["final_loss"]), ("steps_to_target", steps_of.get(seed))):
+            ends = {"heldout_loss": row["final_loss"], "steps_to_target": steps_of.get(seed)}
+            known = {name: value for name, value in row.get("diagnostics", {}).items() if name in METRICS}
+            for metric, value in (ends | known).items():
                 if value is not None and math.isfinite(value):
                     yield _measurement(record, metric, label, values=[value], implementation=how, **common)
 

@@ -1,5 +1,6 @@
 """Jobs that measure arms in a fresh process: load every arm from disk, wait for the word, then time or weigh."""
 
+import contextlib
 import gc
 import os
 import random
@@ -30,29 +31,32 @@ def synchroniser(device: str) -> Callable[[], object] | None:
     )
 
 
-def moved(inputs: Any, device: str) -> Any:
-    """Inputs on a device."""
-    if device == "cpu":
-        return inputs
+def moved(inputs: Any, device: str, dtype: torch.dtype) -> Any:
+    """Inputs on a device; those of floats in that dtype."""
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
     if isinstance(inputs, dict):
-        return {key: tensor.to(device) for key, tensor in inputs.items()}
-    return tuple(tensor.to(device) for tensor in inputs) if isinstance(inputs, tuple) else inputs.to(device)
+        return {key: move(tensor) for key, tensor in inputs.items()}
+    return tuple(move(tensor) for tensor in inputs) if isinstance(inputs, tuple) else move(inputs)
 
 
 def latency(job: dict[str, Any]) -> Run:
     """Load the arms of some cells in random order, each from its folder; the returned call times them all.
 
     `job`: plan, part (index), arms (label, folder, runtime, slowdown), cells (id, batch, tokens, seconds), rounds,
-    threads, device, seed.
+    threads, device, dtype, seed.
     """
     torch.set_num_threads(job["threads"])
     part = from_json(job["plan"]).parts[job["part"]]
     made = subject_workload(part)
     rng = random.Random(job["seed"])
     synchronise = synchroniser(job["device"])
+    dtype: torch.dtype = getattr(torch, job["dtype"])
     prepared: dict[str, Any] = {}
     for arm in rng.sample(job["arms"], len(job["arms"])):
-        model = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"])
+        model = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"], dtype)
         prepared[arm["label"]] = RUNTIMES[arm["runtime"]](model)
     gc.collect()
     gc.freeze()
@@ -60,13 +64,14 @@ def latency(job: dict[str, Any]) -> Run:
     def run() -> dict[str, Any]:
         records: dict[str, Any] = {}
         for cell in rng.sample(job["cells"], len(job["cells"])):
-            inputs = moved(made.inputs(cell["batch"], cell["tokens"], rng.randrange(2**31)), job["device"])
+            inputs = moved(made.inputs(cell["batch"], cell["tokens"], rng.randrange(2**31)), job["device"], dtype)
             calls: dict[str, Callable[[], object]] = {}
+            run_once = measure.with_backward(made.run) if cell["backward"] else made.run
             for arm in job["arms"]:
-                call = _call(made.run, prepared[arm["label"]].model, inputs)
+                call = _call(run_once, prepared[arm["label"]].model, inputs)
                 calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if arm["slowdown"] else call
             effort = measure.Effort(seconds=cell["seconds"], fewest=job["rounds"], warmup=1)
-            with torch.inference_mode():
+            with contextlib.nullcontext() if cell["backward"] else torch.inference_mode():
                 times = measure.interleave(calls, effort=effort, seed=rng.randrange(2**31), synchronise=synchronise)
             records[cell["id"]] = {
                 "values": times.values_s,
@@ -91,13 +96,14 @@ def memory(job: dict[str, Any]) -> Run:
     part = from_json(job["plan"]).parts[job["part"]]
     made = subject_workload(part)
     cells = sorted(job["cells"], key=lambda cell: cell["batch"] * cell["tokens"])
-    inputs = {cell["id"]: made.inputs(cell["batch"], cell["tokens"], job["seed"]) for cell in cells}
+    dtype: torch.dtype = getattr(torch, job["dtype"])
+    inputs = {c["id"]: moved(made.inputs(c["batch"], c["tokens"], job["seed"]), "cpu", dtype) for c in cells}
     arm = job["arms"][0]
 
     def run() -> dict[str, Any]:
         gc.collect()
         before = measure.resident_bytes()
-        prepared = RUNTIMES[arm["runtime"]](made.load(Path(job["folder"]) / arm["folder"]).eval())
+        prepared = RUNTIMES[arm["runtime"]](made.load(Path(job["folder"]) / arm["folder"]).eval().to(dtype))
         records: dict[str, Any] = {}
         for cell in cells:
             call = _call(made.run, prepared.model, inputs[cell["id"]])

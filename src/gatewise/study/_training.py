@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from gatewise import measure, train
 from gatewise.core import GatewiseError
 from gatewise.workloads import WORKLOADS, Workload
 
-from ._plan import ORIGINAL, Part, from_json
+from ._plan import ORIGINAL, Part, from_json, recorded
 from ._prepare import formula_facts, subject_workload, unfair
 
 Run = Callable[[], dict[str, Any]]
@@ -44,7 +45,7 @@ def prepare_training(part: Part, *, seed: int) -> dict[str, Any]:
     for arm in sorted(part.arms, key=lambda arm: arm.label != part.baseline):
         model = made.fresh(arm.name, seed=seed, matching=arm.matching)
         counts[arm.label] = measure.parameters(model)
-        record["arms"][arm.label] = formula_facts(arm.name) | {
+        record["arms"][arm.label] = formula_facts(arm.name, made) | {
             "folder": "",
             "weights_state": "trained",
             "sites": [],
@@ -66,7 +67,7 @@ def _flops(made: Workload, model: torch.nn.Module, seed: int) -> int:
 
 def training_facts(made: Any, part: Part, *, seed: int) -> dict[str, Any]:
     """The setting of a part's training, and the seconds of one step of its slowest arm."""
-    plan = train.TrainPlan()
+    plan = _settings(part)
     steps = (part.train.steps if part.train else 0) or plan.steps
     prices: list[float] = []
     for arm in part.arms:
@@ -89,15 +90,25 @@ def training_facts(made: Any, part: Part, *, seed: int) -> dict[str, Any]:
     }
 
 
+def _settings(part: Part) -> train.TrainPlan:
+    """How the arms of a part are trained."""
+    plan = train.TrainPlan()
+    rate = part.train.learning_rate if part.train else 0.0
+    return replace(plan, learning_rate=rate) if rate else plan
+
+
 def run_training(job: dict[str, Any]) -> Run:
     """Train one arm from one seed. `job`: plan, part, arm (label), run_seed, settings (of `TrainPlan`)."""
     part = from_json(job["plan"]).parts[job["part"]]
     made = trainable(part)
     arm = next(arm for arm in part.arms if arm.label == job["arm"])
     plan = train.TrainPlan.from_json(job["settings"])
+    diagnostics = recorded(part.train) if part.train else ()
 
     def run() -> dict[str, Any]:
-        result = train.train_arm(made, arm.name, seed=job["run_seed"], plan=plan, matching=arm.matching)
+        result = train.train_arm(
+            made, arm.name, seed=job["run_seed"], plan=plan, matching=arm.matching, diagnostics=diagnostics
+        )
         return result.to_json() | {"implementation": implementation()}
 
     return run
@@ -110,7 +121,7 @@ def step_time(job: dict[str, Any]) -> Run:
     made = trainable(part)
     planned = {arm.label: arm for arm in part.arms}
     rng = random.Random(job["seed"])
-    plan = train.TrainPlan()
+    plan = _settings(part)
     calls: dict[str, Callable[[], object]] = {}
     for entry in rng.sample(job["arms"], len(job["arms"])):
         arm = planned[entry["arm"]]
@@ -127,5 +138,28 @@ def step_time(job: dict[str, Any]) -> Run:
             "implementations": dict.fromkeys(calls, implementation()),
             "seed": job["seed"],
         }
+
+    return run
+
+
+def training_memory(job: dict[str, Any]) -> Run:
+    """Peak memory of a few whole optimiser steps of one arm, in this process alone."""
+    torch.set_num_threads(1)
+    part = from_json(job["plan"]).parts[job["part"]]
+    made = trainable(part)
+    label = job["arms"][0]["arm"]
+    arm = next(arm for arm in part.arms if arm.label == label)
+
+    def run() -> dict[str, Any]:
+        value, how = train.training_memory(
+            made,
+            arm.name,
+            seed=job["seed"],
+            plan=_settings(part),
+            matching=arm.matching,
+            resident_bytes=measure.resident_bytes,
+            peak_over=measure.peak_over,
+        )
+        return {"value": value, "implementation": f"{implementation()}; {how}"}
 
     return run

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from gatewise.core import METRICS, Verdict
 
 from ._cells import TRAIN, cells
+from ._cost import million_requests
 from ._evidence import Judged
 from ._plan import TIMED, Part
-from ._questions import Record
+from ._record import Record
 from ._words import at, change, listed, percent, prefix, sentence, signed, span
 
 OVERHEAD_LIMIT = 0.01
@@ -210,14 +210,8 @@ def costs(record: Record) -> list[str]:
         return []
     lines: list[str] = []
     for cell in cells(part.measure):
-        rows = record.processes(cell.id)
-        prices: list[str] = []
-        for arm in record.arms:
-            values = [median(row["values"][arm.label]) for row in rows if arm.label in row["values"]]
-            if values:
-                hours = median(values) / cell.batch / 3600 / part.cost.utilisation
-                prices.append(f"{arm.label} {1e6 * hours * part.cost.price_per_hour:.3g}")
-        if prices:
+        prices = [f"{label} {price:.3g}" for label, price in million_requests(record, cell.conditions).items()]
+        if prices and not cell.backward:
             lines.append(
                 f"{prefix(part.name)}a million requests at batch {cell.batch} cost {', '.join(prices)} (machine time, "
                 f"{part.cost.price_per_hour:g} an hour at a utilisation of {part.cost.utilisation:.0%})."

@@ -19,6 +19,7 @@ JOBS = {
     "memory": "._timing:memory",
     "train": "._training:run_training",
     "step_time": "._training:step_time",
+    "training_memory": "._training:training_memory",
 }
 
 PR_SET_PDEATHSIG = 1

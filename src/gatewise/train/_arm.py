@@ -4,38 +4,19 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils import deterministic
 
+from ._diagnostic import Diagnostic, Found, TrainingRun
+from ._diagnostics import DIAGNOSTICS, check_diagnostics
 from ._plan import TrainPlan
 from ._result import TrainResult
+from ._workload import Batch, TrainWorkload, mean_loss
 
-Batch = tuple[Tensor, Tensor]
 Progress = Callable[[int, float], None]
-
-
-class TrainWorkload(Protocol):
-    """What training asks of a workload; `workloads` has the built-in one."""
-
-    def fresh(self, arm: str, *, seed: int, matching: str = "params") -> nn.Module:
-        """An untrained model; parameters that arms share start the same for the same seed."""
-        ...
-
-    def train_batch(self, step: int, seed: int, batch: int | None = None) -> Batch:
-        """The batch of a step: a function of step, seed and size alone."""
-        ...
-
-    def heldout_batches(self) -> Sequence[Batch]:
-        """Fixed batches that are never trained on."""
-        ...
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The mean loss of a batch, in the unit that is reported."""
-        ...
 
 
 class _Trainer:
@@ -44,6 +25,7 @@ class _Trainer:
     def __init__(self, workload: TrainWorkload, model: nn.Module, *, seed: int, plan: TrainPlan) -> None:
         self.workload, self.model, self.seed, self.plan = workload, model.train(), seed, plan
         self.done = 0
+        self.watch: tuple[Diagnostic, ...] = ()
         self.order = hashlib.sha256()
         self._parameters = list(model.parameters())
         matrices = [parameter for parameter in self._parameters if parameter.dim() > 1]
@@ -57,6 +39,8 @@ class _Trainer:
 
     def step(self) -> float:
         """One whole optimiser step: draw the batch, forward, backward, clip, update. Returns the training loss."""
+        for each in self.watch:
+            each.before_step(self.done)
         for group in self._optimizer.param_groups:
             group["lr"] = self.plan.rate(self.done % self.plan.steps)
         x, y = self.workload.train_batch(self.done, self.seed, self.plan.batch)
@@ -64,19 +48,27 @@ class _Trainer:
         loss = self.workload.loss(self.model, (x, y))
         self._optimizer.zero_grad()
         loss.backward()
-        if self.plan.grad_clip:
-            nn.utils.clip_grad_norm_(self._parameters, self.plan.grad_clip)
+        self._clip()
         self._optimizer.step()
         self.done += 1
         return loss.item()
 
+    def _clip(self) -> None:
+        norm = None
+        if self.plan.grad_clip:
+            norm = nn.utils.clip_grad_norm_(self._parameters, self.plan.grad_clip)
+        if self.watch:
+            if norm is None:
+                norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+            for each in self.watch:
+                each.gradient(self.done, norm.item())
+
     def heldout(self, batches: Sequence[Batch]) -> float:
         """The mean loss over batches, weighted by their tokens."""
-        self.model.eval()
-        with torch.inference_mode():
-            total = sum(self.workload.loss(self.model, batch).item() * batch[1].numel() for batch in batches)
-        self.model.train()
-        return total / sum(batch[1].numel() for batch in batches)
+        with ExitStack() as stack:
+            for each in self.watch:
+                stack.enter_context(each.evaluation())
+            return mean_loss(self.workload, self.model, batches)
 
 
 def train_arm(
@@ -87,6 +79,7 @@ def train_arm(
     plan: TrainPlan,
     matching: str = "params",
     progress: Progress | None = None,
+    diagnostics: Sequence[str] = (),
 ) -> TrainResult:
     """Train one arm from scratch. Two runs on one machine give the same curve, bit by bit.
 
@@ -94,14 +87,20 @@ def train_arm(
     the result then has a `failure` with the step, the curve so far, and no final loss. Torch's thread count and its
     determinism switches are set for the run and put back.
 
-    Raises `GatewiseError` for an arm that cannot be built.
+    `diagnostics` names what else is recorded (see `DIAGNOSTICS`). They only look on: curve and weights are the same bit
+    by bit with and without them. In a run that fails each is None.
+
+    Raises `GatewiseError` for an arm that cannot be built and for a diagnostic that is unknown or has no data.
     """
+    check_diagnostics(diagnostics, workload)
     started = time.perf_counter()
     with _reproducible(plan.threads):
         trainer = _Trainer(workload, workload.fresh(arm, seed=seed, matching=matching), seed=seed, plan=plan)
         curve: list[tuple[int, float]] = []
         failure = None
         heldout = workload.heldout_batches()[: plan.eval_batches]
+        run = TrainingRun(workload=workload, model=trainer.model, plan=plan, seed=seed, heldout=heldout)
+        trainer.watch = tuple(DIAGNOSTICS[name](run) for name in diagnostics)
         while trainer.done < plan.steps and failure is None:
             loss = trainer.step()
             if not math.isfinite(loss):
@@ -114,6 +113,10 @@ def train_arm(
                         progress(trainer.done, value)
                 else:
                     failure = f"NaN/inf held-out loss at step {trainer.done}"
+        found: Found = dict.fromkeys(diagnostics)
+        if failure is None:
+            for each in trainer.watch:
+                found |= each.finish(curve[-1][1])
     return TrainResult(
         arm=arm,
         seed=seed,
@@ -125,6 +128,7 @@ def train_arm(
         steps=trainer.done,
         data_order_sha256=trainer.order.hexdigest(),
         seconds=time.perf_counter() - started,
+        diagnostics={name: value if value is None or math.isfinite(value) else None for name, value in found.items()},
     )
 
 

@@ -1,7 +1,7 @@
 """What one training run leaves behind, as plain data."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Curve = tuple[tuple[int, float], ...]
@@ -22,6 +22,7 @@ class TrainResult:
         steps: optimiser steps done.
         data_order_sha256: over every training batch in order: the same for all arms of a seed.
         seconds: wall time of the run. Informative: step times are measured apart.
+        diagnostics: what else was asked for, by name; None where there is no finite value.
     """
 
     arm: str
@@ -34,6 +35,7 @@ class TrainResult:
     steps: int
     data_order_sha256: str
     seconds: float
+    diagnostics: dict[str, float | None] = field(default_factory=dict[str, float | None])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: what a worker process hands back."""

@@ -1,13 +1,13 @@
 """`byte-lm`: a small decoder over bytes, trained from scratch on the source of the Python standard library.
 
+Or on synthetic lines: see `_stdlib_source` and `_synthetic_source`.
+
 Shapes: B batch, T tokens (one token is one byte), D width, H heads, K width of a head, V the 256 byte values.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
-from gatewise import activations
+from gatewise import activations, surgery
 from gatewise.core import GatewiseError, unknown_name
 
-from . import _stdlib_source as stdlib_source
+from ._byte_data import SOURCES, Batch, spread, spread_slices, text_of, windows
+from ._options import check_whole
+from ._seeded import normal
 from ._workload import Workload
 
 VOCABULARY = 256
@@ -52,10 +54,10 @@ class ByteLMConfig:
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "context", "multiple_of"):
-            _whole(name, getattr(self, name), least=1)
-        _whole("recent", self.recent, least=0)
+            check_whole(name, getattr(self, name), least=1)
+        check_whole("recent", self.recent, least=0)
         if self.hidden is not None:
-            _whole("hidden", self.hidden, least=1)
+            check_whole("hidden", self.hidden, least=1)
         if self.dim % (2 * self.heads):
             raise GatewiseError(f"dim must be a multiple of 2 x heads = {2 * self.heads}, got {self.dim}")
         activations.get(self.activation)
@@ -67,11 +69,6 @@ class ByteLMConfig:
         if activations.get(self.activation).kind == "scalar":
             return scalar
         return activations.matched_hidden(self.dim, scalar, self.matching, self.multiple_of)
-
-
-def _whole(name: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise GatewiseError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 class Block(nn.Module):
@@ -165,16 +162,10 @@ def initialise(model: nn.Module, seed: int) -> None:
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
                 continue
-            digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
             std = parameter.shape[1] ** -0.5
             if name.endswith((".out.weight", ".down.weight")):
                 std /= math.sqrt(2 * layers)
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
-
-
-Batch = tuple[Tensor, Tensor]
-"""x_BT and y_BT, int64: the bytes, and the byte that follows each."""
+            parameter.copy_(normal(seed, name, tuple(parameter.shape)) * std)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +173,14 @@ class ByteLMWorkload(Workload):
     """`byte-lm` with its data: what the arms share is fixed here, the arm itself is an argument.
 
     Attributes:
+        data: `stdlib`, source code of the Python standard library, or `synthetic`, lines made by simple rules.
         dim, layers, heads, context, hidden, multiple_of, recent: as in `ByteLMConfig`.
         batch: windows in one training step.
         heldout_windows: how many windows of `context` bytes the held-out loss is taken over.
         heldout_batch: windows in one held-out batch.
     """
 
+    data: str = "stdlib"
     dim: int = 48
     layers: int = 2
     heads: int = 2
@@ -201,6 +194,13 @@ class ByteLMWorkload(Workload):
 
     name = "byte-lm"
 
+    def __post_init__(self) -> None:
+        if self.data not in SOURCES:
+            raise unknown_name("data of byte-lm", self.data, SOURCES)
+        for name in ("batch", "heldout_windows", "heldout_batch"):
+            check_whole(name, getattr(self, name), least=1)
+        self.config("gelu")  # checks the shape
+
     def config(self, arm: str, matching: str = "params") -> ByteLMConfig:
         """The model's configuration for one arm."""
         shared = {field.name: getattr(self, field.name) for field in fields(ByteLMConfig) if hasattr(self, field.name)}
@@ -213,31 +213,27 @@ class ByteLMWorkload(Workload):
     # -- data
 
     def data_facts(self) -> dict[str, Any]:
-        """What the data is: files, bytes, hashes, the split, what this Python lacks."""
-        source = stdlib_source.read()
-        heldout_bytes = self.heldout_windows * self.context
-        facts: dict[str, Any] = {"source": "Python standard library, .py files", "sha256": source.sha256}
-        for side, split in (("train", source.train), ("heldout", source.heldout)):
-            facts[f"{side}_files"] = len(split.files)
-            facts[f"{side}_bytes"] = len(split.text)
-            facts[f"{side}_sha256"] = split.sha256
-            facts[f"{side}_missing"] = list(split.missing)
-        return facts | {
-            "split": "by file",
-            "heldout_names": list(source.heldout.files),
-            "heldout_scored": heldout_bytes,
-        }
+        """What the data is: where it comes from, bytes, hashes, the split."""
+        return SOURCES[self.data].facts() | {"heldout_scored": self.heldout_windows * self.context}
 
     def train_batch(self, step: int, seed: int, batch: int | None = None) -> Batch:
         """Windows drawn anywhere in the training text. They depend on (seed, step) only: all arms see the same."""
-        text = _bytes("train")
+        text = text_of(self.data, "train")
         generator = np.random.default_rng([seed, step])
         starts = generator.integers(0, len(text) - self.context, size=batch or self.batch)
-        return _windows(text, starts, self.context)
+        return windows(text, starts, self.context)
 
     def heldout_batches(self) -> tuple[Batch, ...]:
-        """Fixed windows, evenly spread over the held-out files; shuffled once, so any prefix is a fair sample."""
-        return _heldout(self.heldout_windows, self.heldout_batch, self.context)
+        """Fixed windows, evenly spread over the held-out text; shuffled once, so any prefix is a fair sample."""
+        return spread(self.data, "heldout", self.heldout_windows, self.heldout_batch, self.context)
+
+    def shifted_batches(self) -> tuple[Batch, ...]:
+        """As many fixed windows of text of another kind: prose instead of code; longer and rarer synthetic lines."""
+        return spread(self.data, "shifted", self.heldout_windows, self.heldout_batch, self.context)
+
+    def heldout_slices(self) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
+        """The names of the slices, and for every y_BT of `heldout_batches` the slice of each byte, as an index."""
+        return spread_slices(self.data, self.heldout_windows, self.heldout_batch, self.context)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy of the next byte, in bits per byte (a scalar with gradient)."""
@@ -245,21 +241,29 @@ class ByteLMWorkload(Workload):
         logits_BTV: Tensor = model(x_BT)
         return F.cross_entropy(logits_BTV.flatten(0, 1), y_BT.flatten()) / math.log(2)
 
+    def token_losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each byte, in bits, shape [B, T]; `loss` is their mean."""
+        x_BT, y_BT = batch
+        logits_BTV: Tensor = model(x_BT)
+        return F.cross_entropy(logits_BTV.transpose(1, 2), y_BT, reduction="none") / math.log(2)
+
     # -- as every workload
 
     def facts(self) -> dict[str, Any]:
         return {"workload": self.name, "data": self.data_facts(), "model": asdict(self.config("gelu"))}
 
     def original(self) -> nn.Module:
-        """The untrained GELU model of seed 0."""
-        return self.fresh("gelu", seed=0).eval()
+        """The GELU model of seed 0; its weights say that they are untrained."""
+        model = self.fresh("gelu", seed=0).eval()
+        surgery.mark_weights(model, "untrained")
+        return model
 
     def inputs(self, batch: int, tokens: int, seed: int) -> dict[str, Tensor]:
         if not 1 <= tokens <= self.context:
             raise GatewiseError(f"{self.name} takes 1 to {self.context} tokens, not {tokens}")
-        text = _bytes("heldout")
+        text = text_of(self.data, "heldout")
         starts = np.random.default_rng([seed, batch, tokens]).integers(0, len(text) - tokens, size=batch)
-        return {"input_ids": _windows(text, starts, tokens)[0]}
+        return {"input_ids": windows(text, starts, tokens)[0]}
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         """All logits of an item as one row, shape (batch, tokens x 256)."""
@@ -267,25 +271,3 @@ class ByteLMWorkload(Workload):
 
     def probe(self) -> Sequence[dict[str, Tensor]]:
         return [{"input_ids": x_BT} for x_BT, _ in self.heldout_batches()[:4]]
-
-
-@lru_cache(maxsize=2)
-def _bytes(side: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    source = stdlib_source.read()
-    return np.frombuffer((source.train if side == "train" else source.heldout).text, dtype=np.uint8)
-
-
-def _windows(text: np.ndarray[Any, np.dtype[np.uint8]], starts: np.ndarray[Any, Any], tokens: int) -> Batch:
-    """For each start `tokens` bytes, and the same shifted by one. A start is at most len(text) - tokens - 1."""
-    window = torch.from_numpy(text[starts[:, None] + np.arange(tokens + 1)].astype(np.int64))
-    return window[:, :-1].contiguous(), window[:, 1:].contiguous()
-
-
-@lru_cache(maxsize=4)
-def _heldout(windows: int, batch: int, tokens: int) -> tuple[Batch, ...]:
-    text = _bytes("heldout")
-    if windows * tokens >= len(text):
-        raise GatewiseError(f"the held-out text has {len(text)} bytes: too few for {windows} windows of {tokens}")
-    starts = np.linspace(0, len(text) - tokens - 1, windows).astype(np.int64)
-    starts = np.random.default_rng(0).permutation(starts)
-    return tuple(_windows(text, starts[i : i + batch], tokens) for i in range(0, windows, batch))

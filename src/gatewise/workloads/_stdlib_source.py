@@ -3,14 +3,19 @@
 The list is fixed here, so that two machines with the same Python read the same bytes and get the same hash. It holds
 hand-written modules that CPython 3.11, 3.12 and 3.13 all ship; tables (codec maps, HTML entities), tests and installed
 packages are left out. The split is by file: no byte of a held-out file is ever trained on.
+
+Text of another kind (the *shifted* text) is the English of Python's own language reference, which is on neither side.
 """
 
+import ast
 import hashlib
+import re
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from gatewise.core import GatewiseError
 
@@ -48,6 +53,9 @@ TRAIN_FILES = tuple(_TRAIN.split())
 
 HELDOUT_FILES = tuple(_HELDOUT.split())
 """Never trained on. Modules with a near twin in the training list (`ntpath` and `posixpath`, say) are not here."""
+
+SHIFTED_FILE = "pydoc_data/topics.py"
+"""What the `help` command prints: prose, with some tables and code in it."""
 
 SEPARATOR = b"\0"
 """Stands after each file; it occurs in no Python source."""
@@ -106,3 +114,77 @@ def read(root: Path | None = None) -> StdlibSource:
             "valid: a Python 3.11 or newer that ships its .py files"
         )
     return source
+
+
+@lru_cache(maxsize=2)
+def shifted(root: Path | None = None) -> Split:
+    """The prose of the language reference, one topic after the other. Raises `GatewiseError` where it is missing."""
+    path = (root or Path(sysconfig.get_path("stdlib"))) / SHIFTED_FILE
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GatewiseError(f"text of another kind is read from {SHIFTED_FILE}, which this Python lacks") from error
+    topics = [value for node in ast.walk(tree) if isinstance(node, ast.Dict) for value in node.values]
+    prose = [topic.value for topic in topics if isinstance(topic, ast.Constant) and isinstance(topic.value, str)]
+    text = b"".join(topic.encode() + SEPARATOR for topic in prose)
+    if len(text) < _MIN_HELDOUT_BYTES:
+        raise GatewiseError(f"{path} yields {len(text)} bytes of prose; at least {_MIN_HELDOUT_BYTES} are needed")
+    return Split(files=(SHIFTED_FILE,), missing=(), text=text)
+
+
+SLICES = ("prose", "names", "signs", "space")
+_NAMES, _SIGNS, _SPACE = 1, 2, 3
+# Scanned from the left, so that a quote in a comment opens nothing and a # in a string starts none.
+_PROSE = re.compile(
+    rb"#[^\n]*"
+    rb'|"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\''
+    rb'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'',
+    re.DOTALL,
+)
+_CLASS_OF_BYTE = bytes(
+    _SPACE if byte in b" \t\n\r\f\0" else _NAMES if chr(byte).isalpha() or byte == ord("_") or byte > 127 else _SIGNS
+    for byte in range(256)
+)
+
+
+def slices_of(text: bytes) -> bytes:
+    """For each byte of Python source the index in `SLICES` of the slice that it belongs to.
+
+    `prose` is everything in comments and string literals, docstrings above all. Of the rest, letters and `_` are
+    `names` (keywords too), blanks and line ends are `space`, digits, operators and brackets are `signs`.
+    """
+    marks = bytearray(text.translate(_CLASS_OF_BYTE))
+    for found in _PROSE.finditer(text):
+        marks[found.start() : found.end()] = bytes(len(found[0]))
+    return bytes(marks)
+
+
+class StdlibText:
+    """The sides of this source, as `byte-lm` reads them."""
+
+    def text(self, side: str) -> bytes:
+        """The text of `train`, `heldout` or `shifted`."""
+        if side == "shifted":
+            return shifted().text
+        source = read()
+        return (source.train if side == "train" else source.heldout).text
+
+    def slices(self) -> tuple[tuple[str, ...], bytes]:
+        """The names of the slices, and for each held-out byte which one it is in."""
+        return SLICES, slices_of(self.text("heldout"))
+
+    def facts(self) -> dict[str, Any]:
+        """Files, bytes, hashes, the split, what this Python lacks. Null where the shifted text is missing."""
+        source = read()
+        found: dict[str, Any] = {"source": "Python standard library, .py files", "sha256": source.sha256}
+        for side, split in (("train", source.train), ("heldout", source.heldout)):
+            found[f"{side}_files"] = len(split.files)
+            found[f"{side}_bytes"] = len(split.text)
+            found[f"{side}_sha256"] = split.sha256
+            found[f"{side}_missing"] = list(split.missing)
+        try:
+            other = shifted()
+            found |= {"shifted_bytes": len(other.text), "shifted_sha256": other.sha256}
+        except GatewiseError:
+            found |= {"shifted_bytes": None, "shifted_sha256": None}
+        return found | {"split": "by file", "heldout_names": list(source.heldout.files)}

@@ -1,32 +1,48 @@
 """The workloads by name, and how a plan's subject becomes one."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gatewise.core import GatewiseError, Registry
 
+from ._options import with_options
 from ._workload import Workload
 
-WORKLOADS: Registry[Callable[[], Workload]] = Registry(
+WORKLOADS: Registry[Callable[..., Workload]] = Registry(
     "workload",
     group="workloads",
     package=__package__ or "",
     table={
         "sentence-encoder": "._encoder:SentenceEncoder",
         "byte-lm": "._byte_lm:ByteLMWorkload",
+        "ffn": "._ffn:FeedForwardWorkload",
+        "operator": "._operator:OperatorWorkload",
     },
 )
 
 
-def workload(*, name: str = "", model: str = "", data: str = "", text: str = "", target: str = "") -> Workload:
+def workload(
+    *,
+    name: str = "",
+    model: str = "",
+    data: str = "",
+    text: str = "",
+    target: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> Workload:
     """The workload of a plan's subject: one of the table, a folder, or `package.module:function`.
 
+    `options` set fields of a workload of the table, such as `{"dim": 96}` of `byte-lm`.
+
     Raises:
-        GatewiseError: unknown names, folders without a model, files of a kind that is not read.
+        GatewiseError: unknown names and options, folders without a model, files of a kind that is not read.
     """
     if name:
-        return WORKLOADS[name]()
+        return with_options(name, WORKLOADS[name], options or {})
+    if options:
+        raise GatewiseError("options go with a workload of the table, not with a model of your own")
     path = Path(model)
     if path.is_dir():
         from ._encoder import TextModel

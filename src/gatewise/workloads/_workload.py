@@ -1,9 +1,10 @@
 """What every workload offers: a model, inputs of a size, outputs to compare, and quality where there is a target."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ class Workload(ABC):
     """A subject to be measured: model, data, metric, target."""
 
     name: str
+
+    own_arms: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """Arms beyond the table of activations that this workload alone builds: what stands in their records."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:

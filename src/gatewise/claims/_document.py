@@ -1,0 +1,110 @@
+"""The claims' document: every grade with what it rests on, as plain data."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gatewise.study import Record
+
+from ._claim import Claim
+from ._grade import GRADES, MEANING, Graded
+from ._ranking import ranking
+from ._trial import STUDIES, Trial
+
+SCHEMA = "gatewise.claims/1"
+NO_KERNELS = "this version has no kernels of its own"
+
+
+def claim_entry(
+    claim: Claim, found: Graded, *, trial: Trial | None, records: Sequence[Record], replay: str
+) -> dict[str, Any]:
+    """One claim, graded."""
+    return {
+        "id": claim.id,
+        "sentence": claim.sentence,
+        "source": claim.source,
+        "grade": found.grade,
+        "reason": found.reason,
+        "columns": {"stock": found.grade, "gatewise": None, "gatewise_reason": NO_KERNELS},
+        "alpha": claim.alpha,
+        "relations": [relation_entry(relation) for relation in claim.relations],
+        "comparisons": found.comparisons,
+        "subjects": [_subject(record) for record in records],
+        "left_out": trial.left_out if trial else [],
+        "ranking": ranking(claim.ranking, records) if claim.ranking else None,
+        "otherwise": list(claim.otherwise),
+        "follows": claim.follows or None,
+        "waits_for": claim.waits_for or None,
+        "study": f"{STUDIES}/{trial.name}" if trial and trial.plan else None,
+        "seconds": trial.seconds if trial else 0.0,
+        "replay": replay,
+    }
+
+
+def relation_entry(relation: Any) -> dict[str, Any]:
+    """A relation as the claim file has it."""
+    return {
+        "metric": relation.metric,
+        "arm": list(relation.arm),
+        "than": list(relation.than),
+        "is": relation.says,
+        "margin": relation.margin,
+        "part": relation.part or None,
+        "where": relation.where,
+        "over": relation.over or None,
+        "form": relation.form if relation.over else None,
+        "control": relation.control,
+    }
+
+
+def _subject(record: Record) -> dict[str, Any]:
+    """What a part was measured on: a grade holds for models of this size."""
+    arms: Mapping[str, Mapping[str, Any]] = record.prepared.get("arms", {})
+    settings = (record.prepared.get("training") or {}).get("settings")
+    return {
+        "part": record.part.name,
+        "workload": record.part.subject.workload or record.part.subject.model,
+        "options": record.part.subject.options,
+        "parameters": {label: facts.get("parameters") for label, facts in arms.items()},
+        "flops": {label: facts.get("flops") for label, facts in arms.items()},
+        "training": settings,
+        "silent_units": {label: facts["silent_units"] for label, facts in arms.items() if "silent_units" in facts},
+    }
+
+
+def document(entries: Sequence[dict[str, Any]], where: Mapping[str, Any], budget_s: float | None) -> dict[str, Any]:
+    """All claims of one machine."""
+    counts = Counter(entry["grade"] for entry in entries)
+    content = {
+        "schema": SCHEMA,
+        "gatewise": where["packages"]["gatewise"],
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": dict(where),
+        "budget_s": budget_s,
+        "meaning": MEANING,
+        "counts": {grade: counts[grade] for grade in GRADES},
+        "claims": list(entries),
+    }
+    return json.loads(json.dumps(content, allow_nan=False))
+
+
+def listing(claims: Sequence[Claim]) -> dict[str, Any]:
+    """The claims without a run: what each says, and what it takes."""
+    rows = [
+        {
+            "id": claim.id,
+            "sentence": claim.sentence,
+            "source": claim.source,
+            "status": f"waits for {claim.waits_for}" if claim.waits_for else "runs",
+            "waits_for": claim.waits_for or None,
+            "follows": claim.follows or None,
+            "budget_s": claim.plan.budget_s if claim.plan else None,
+            "relations": [relation_entry(relation) for relation in claim.relations],
+            "plan": claim.plan.to_json() if claim.plan else None,
+            "otherwise": list(claim.otherwise),
+        }
+        for claim in claims
+    ]
+    return json.loads(json.dumps({"schema": "gatewise.claims-list/1", "claims": rows}, allow_nan=False))

@@ -1,0 +1,127 @@
+"""Run the plans of claims, each in a study of its own that can be resumed, and grade what the studies hold."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gatewise.core import GatewiseError, environment
+from gatewise.study import STORE, BudgetTooSmallError, Record, evaluate, read_records
+
+from ._claim import Claim
+from ._compare import asked
+from ._document import claim_entry, document
+from ._grade import INCONCLUSIVE, NOT_TESTABLE, REFUTED, Graded, grade
+from ._trial import STUDIES, Trial, trials_of
+
+Progress = Callable[[str, float], None]
+
+
+def run_claims(
+    claims: Sequence[Claim],
+    out: Path | str,
+    *,
+    ledger: Sequence[Claim],
+    budget_s: float | None,
+    progress: Progress,
+    replay: Mapping[str, str],
+) -> dict[str, Any]:
+    """Trial claims and grade them: schema `gatewise.claims/1`.
+
+    Args:
+        claims: what to test; those that follow from others or wait for a capability are graded without a run.
+        ledger: all claims of the file that they come from.
+        out: where the studies are kept. What was measured there before is not measured again.
+        budget_s: seconds for all of them, shared by what their plans ask for; None gives each what it asks for.
+        progress: told what is being done.
+        replay: by claim, the command that runs it again.
+
+    Raises:
+        GatewiseError: the folder cannot be written, or holds records of another machine.
+        KeyboardInterrupt: stopped by the user; what was finished is stored, and is graded by the next call.
+    """
+    folder = Path(out)
+    trials = trials_of(claims, ledger)
+    deadline = None if budget_s is None else time.monotonic() + budget_s
+    for index, trial in enumerate(trials):
+        if trial.plan is not None:
+            _run(trial, folder, _share(trials[index:], deadline), progress)
+    return graded(claims, trials, folder, budget_s=budget_s, replay=replay)
+
+
+def _share(waiting: Sequence[Trial], deadline: float | None) -> float:
+    """Seconds for the first of the plans that wait: its part of what is left, by what the plans ask for."""
+    first = waiting[0].plan
+    assert first is not None
+    if deadline is None:
+        return first.budget_s
+    wanted = sum(trial.plan.budget_s for trial in waiting if trial.plan)
+    return max(1.0, (deadline - time.monotonic()) * first.budget_s / wanted)
+
+
+def _run(trial: Trial, folder: Path, budget_s: float, progress: Progress) -> None:
+    assert trial.plan is not None
+    where = folder / STUDIES / trial.name
+    names = ", ".join(claim.id for claim in trial.claims)
+    started = time.monotonic()
+    try:
+        evaluate(
+            replace(trial.plan, budget_s=budget_s),
+            where,
+            resume=(where / STORE).exists(),
+            progress=lambda text, left_s: progress(f"{names}: {text}", left_s),
+        )
+    except BudgetTooSmallError as error:
+        trial.failure, trial.too_small = str(error).replace("\n", "; "), True
+    except GatewiseError as error:
+        if not folder.is_dir():
+            raise
+        trial.failure = str(error).replace("\n", "; ")
+    trial.seconds = time.monotonic() - started
+
+
+def graded(
+    claims: Sequence[Claim], trials: Sequence[Trial], folder: Path, *, budget_s: float | None, replay: Mapping[str, str]
+) -> dict[str, Any]:
+    """The document of claims, from what the studies in the folder hold."""
+    entries: dict[str, dict[str, Any]] = {}
+    for trial in trials:
+        where = folder / STUDIES / trial.name
+        records = read_records(where) if trial.plan and (where / STORE).is_file() else []
+        for claim in trial.claims:
+            found = _grade(claim, trial, records)
+            entries[claim.id] = claim_entry(claim, found, trial=trial, records=records, replay=replay.get(claim.id, ""))
+    for claim in claims:
+        if claim.id not in entries:
+            found = _untested(claim, entries)
+            entries[claim.id] = claim_entry(claim, found, trial=None, records=[], replay=replay.get(claim.id, ""))
+    return document([entries[claim.id] for claim in claims], environment(), budget_s)
+
+
+def _grade(claim: Claim, trial: Trial, records: Sequence[Record]) -> Graded:
+    if trial.plan is None:
+        return Graded(grade=NOT_TESTABLE, reason=trial.left_out[0]["reason"])
+    entries = [item for relation in claim.relations for item in asked(relation, records)]
+    if trial.failure and not any(item.effects for item in entries):
+        word = INCONCLUSIVE if trial.too_small else NOT_TESTABLE
+        return Graded(grade=word, reason=trial.failure)
+    if not any(not item.relation.control for item in entries):
+        reason = trial.left_out[0]["reason"] if trial.left_out else "nothing was measured that could decide it"
+        return Graded(grade=NOT_TESTABLE if trial.left_out else INCONCLUSIVE, reason=reason)
+    found = grade(entries, claim.alpha)
+    if trial.failure:
+        found = replace(found, reason=f"{found.reason} (the run ended early: {trial.failure})")
+    return found
+
+
+def _untested(claim: Claim, entries: Mapping[str, Mapping[str, Any]]) -> Graded:
+    """The grade of a claim without a run of its own."""
+    if claim.waits_for:
+        return Graded(grade=NOT_TESTABLE, reason=f"waits for {claim.waits_for}")
+    other = entries.get(claim.follows)
+    if other is None:
+        return Graded(grade=INCONCLUSIVE, reason=f"it follows from {claim.follows}, which was not run")
+    word = other["grade"]
+    reason = f"it rests on {claim.follows}, which is {word}"
+    return Graded(grade=REFUTED if word == REFUTED else INCONCLUSIVE if word != NOT_TESTABLE else word, reason=reason)

@@ -1,0 +1,161 @@
+"""Claim files: what is taken, and what is refused in one line that says what is valid."""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewise import activations, claims
+from gatewise.core import GatewiseError
+from gatewise.workloads import WORKLOADS
+
+GOOD = """
+[[claim]]
+id = "A1"
+sentence = "GELU is faster than ReLU."
+source = "a blog"
+relation = [{ metric = "latency", arm = "gelu", than = "relu", is = "better", margin = 0.02 }]
+[claim.plan.study]
+arms = ["relu", "gelu"]
+[claim.plan.subject]
+workload = "operator"
+[claim.plan.measure]
+metrics = ["latency"]
+batch = [1, 8]
+"""
+RELATION = 'relation = [{ metric = "latency", arm = "gelu", than = "relu", is = "better", margin = 0.02 }]'
+
+# What is replaced, what stands there instead, and what the refusal must say.
+BROKEN = {
+    "no relation": (RELATION, "", "needs a relation"),
+    "empty relations": (RELATION, "relation = []", "needs a relation"),
+    "relation without metric": ('metric = "latency", ', "", "metric missing"),
+    "relation without than": ('than = "relu", ', "", "than missing"),
+    "unknown metric": ('"latency", arm', '"latncy", arm', "did you mean 'latency'"),
+    "metric that the plan lacks": ('"latency", arm', '"peak_memory", arm', "does not measure peak_memory"),
+    "exact count": ('"latency", arm', '"parameters", arm', "exact count"),
+    "unknown relation": ('is = "better"', 'is = "faster"', "unknown relation 'faster'"),
+    "negative margin": ("margin = 0.02", "margin = -0.1", "margin must be a number from 0"),
+    "margin as text": ("margin = 0.02", 'margin = "2 %"', "margin must be a number"),
+    "margin not a number": ("margin = 0.02", "margin = nan", "margin must be a number"),
+    "infinite margin": ("margin = 0.02", "margin = inf", "margin must be a number"),
+    "margin of ten": ("margin = 0.02", "margin = 10", "margin must be a number"),
+    "true margin": ("margin = 0.02", "margin = true", "margin must be a number"),
+    "equivalent within nothing": ('is = "better", margin = 0.02', 'is = "equivalent", margin = 0.0', "margin of 0"),
+    "unknown arm": ('arm = "gelu"', 'arm = "gelo"', "did you mean 'gelu'"),
+    "arm against itself": ('than = "relu"', 'than = "gelu"', "compared with itself"),
+    "no plan": (GOOD[GOOD.index("[claim.plan.study]") :], "", "needs a plan"),
+    "plan with an unknown key": ("batch = [1, 8]", "batches = [1]", "did you mean 'batch'"),
+    "shared plan that is not there": (GOOD[GOOD.index("[claim.plan.study]") :], 'plan = "x"', "unknown plan"),
+    "no sentence": ('sentence = "GELU is faster than ReLU."', "", "needs a sentence"),
+    "no source": ('source = "a blog"', "", "needs a source"),
+    "no id": ('id = "A1"', "", "needs an id"),
+    "odd id": ('id = "A1"', 'id = "../x"', "short word"),
+    "unknown key": ('source = "a blog"', 'source = "a blog"\ngrade = "supported"', "unknown key"),
+    "unknown key in a relation": ("margin = 0.02", "margins = 0.02", "did you mean 'margin'"),
+    "unknown condition": ("margin = 0.02", "where = { bach = 1 }", "did you mean 'batch'"),
+    "condition that the plan lacks": ("margin = 0.02", "where = { batch = 3 }", "valid: 1, 8"),
+    "unknown part": ("margin = 0.02", 'part = "x"', "unknown part"),
+    "over nothing": ("margin = 0.02", 'over = "width"', "unknown thing to go over"),
+    "over a single value": ("margin = 0.02", 'over = "tokens"', "at least two values"),
+    "over parts that are not there": ("margin = 0.02", 'over = "part"', "at least two parts"),
+    "spread of times": ("margin = 0.02", 'over = "batch", form = "spread"', "training"),
+    "unknown form": ("margin = 0.02", 'over = "batch", form = "steep"', "unknown form"),
+    "cost without a price": ('"latency", arm', '"cost", arm', "[cost]"),
+    "ranking by a table that is not there": (RELATION, RELATION + '\nranking = "shazer-2020"', "published table"),
+    "waits for nothing known": (RELATION, 'waits_for = "rain"', "waits for one of"),
+    "follows nobody": (GOOD[GOOD.index("relation") :], 'follows = "A9"', "unknown claim"),
+    "relation as text": (RELATION, 'relation = "better"', "two brackets"),
+    "otherwise as text": (RELATION, RELATION + '\notherwise = "x"', "list of sentences"),
+    "broken TOML": ('id = "A1"', "id = ", "not valid TOML"),
+    "no claims": (GOOD, "", "has no claims"),
+    "single brackets": (GOOD, '[claim]\nid = "A1"', "[[claim]]"),
+}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "my.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_good_file_is_taken(tmp_path: Path) -> None:
+    (claim,) = claims.ledger(written(tmp_path, GOOD))
+    assert claim.relations[0].margin == 0.02
+    assert claim.plan is not None
+    assert claim.plan.parts[0].subject.workload == "operator"
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    old, new, expected = BROKEN[case]
+    assert old in GOOD
+    with pytest.raises(GatewiseError) as error:
+        claims.ledger(written(tmp_path, GOOD.replace(old, new, 1)))
+    assert expected in str(error.value), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(GatewiseError, match="cannot read the claims"):
+        claims.ledger(tmp_path / "none.toml")
+
+
+def test_two_claims_of_one_id_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GatewiseError, match="two claims have the id A1"):
+        claims.ledger(written(tmp_path, GOOD + GOOD))
+
+
+def test_unknown_id_names_the_nearest() -> None:
+    with pytest.raises(GatewiseError, match="unknown claim 'G77'; did you mean 'G7'"):
+        claims.chosen(claims.ledger(), ["G77"])
+
+
+ROWS = [f"G{i}" for i in range(1, 12)] + [f"S{i}" for i in range(1, 13)] + ["X1", "X2"]
+
+
+def test_ledger_has_every_row_in_order() -> None:
+    assert [claim.id for claim in claims.ledger()] == ROWS
+
+
+@pytest.mark.parametrize("claim", claims.ledger(), ids=lambda claim: claim.id)
+def test_ledger_row_is_runnable_or_says_what_it_waits_for(claim: claims.Claim) -> None:
+    if claim.waits_for or claim.follows:
+        assert claim.plan is None
+        return
+    assert claim.plan is not None
+    assert any(not relation.control for relation in claim.relations)
+    for part in claim.plan.parts:
+        assert part.subject.workload in WORKLOADS
+        for arm in part.arms:
+            assert arm.name in ("stochastic_gelu", "original") or activations.get(arm.name).name == arm.name
+
+
+def test_following_claim_brings_the_one_it_follows() -> None:
+    assert [claim.id for claim in claims.chosen(claims.ledger(), ["G10"])] == ["G10", "G5"]
+
+
+def test_listing_has_every_row_as_plain_data() -> None:
+    document = claims.listing(claims.ledger())
+    assert [row["id"] for row in document["claims"]] == ROWS
+    assert {row["status"] for row in document["claims"]} >= {"runs", "waits for robustness"}
+
+
+def test_equal_plans_of_two_files_are_one() -> None:
+    plans = {claim.id: claim.plan for claim in claims.ledger() if claim.plan}
+    assert plans["G4"].fingerprint == plans["S1"].fingerprint
+    assert plans["G4"].fingerprint != plans["X1"].fingerprint
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, "x", None, True, 10])
+def test_no_margin_that_means_nothing(value: Any) -> None:
+    if value is None:
+        return
+    with pytest.raises(GatewiseError):
+        claims.Relation(metric="latency", arm=("a",), than=("b",), says="better", margin=value)
+
+
+def test_good_file_is_valid_toml() -> None:
+    assert tomllib.loads(GOOD)["claim"][0]["id"] == "A1"
