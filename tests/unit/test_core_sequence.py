@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from gatewise.core import GatewiseError, SequentialComparison, fewest
+from gatewise.core import GatewiseError, SequentialComparison, compare, fewest
 from gatewise.core._sequence import MedianSequence, log_capital, rank
 
 
@@ -82,6 +82,56 @@ def test_ten_percent_is_found_soon(name: str) -> None:
             judge.update(1.0, 1.1 * math.exp(STREAMS[name](rng, i)))
         found += judge.comparison().verdict == "worse"
     assert found >= 90
+
+
+@pytest.mark.parametrize("effect", [0.03, -0.03])
+def test_a_clock_coarser_than_the_margin_does_not_prove_equality(effect: float) -> None:
+    """3 % slower, read from a clock that ticks every 5 %: most pairs tie, and that says nothing about 2 %."""
+    rng, tick, called = random.Random(f"tick{effect}"), math.log(1.05), 0
+    for _ in range(60):
+        judge = SequentialComparison(margin=0.02)
+        phase = rng.uniform(0, tick)
+        for _ in range(60):
+            times = [phase + rng.gauss(0, 0.01), phase + math.log1p(effect) + rng.gauss(0, 0.01)]
+            judge.update(*(math.exp(round(time / tick) * tick) for time in times))
+        called += judge.comparison().verdict == "equivalent"
+    assert called == 0
+
+
+def test_a_fine_clock_still_finds_equality() -> None:
+    rng, tick = random.Random(9), math.log(1.002)
+    judge = SequentialComparison(margin=0.02)
+    for _ in range(60):
+        judge.update(1.0, math.exp(round(rng.gauss(0, 0.0005) / tick) * tick))
+    found = judge.comparison()
+    assert found.verdict == "equivalent"
+    assert found.interval is not None
+    assert found.interval[0] < 1 < found.interval[1]  # half a tick either way, never of zero width
+
+
+def test_ties_say_that_a_finer_clock_is_needed() -> None:
+    found = compare([1.0] * 30, [1.0] * 29 + [1.05], margin=0.02)
+    assert found.verdict == "inconclusive"
+    assert "clock" in str(found.reason)
+    assert found.interval == pytest.approx((1.05**-0.5, 1.05**0.5))
+
+
+def test_equal_but_for_rounding_is_equal() -> None:
+    """A ratio of exactly 1.1 has a spread of 1e-16 in floating point, which is no evidence of precision."""
+    base = [0.1 * i for i in range(1, 40)]
+    found = compare(base, [1.1 * value for value in base])
+    assert "identical" in str(found.reason)
+
+
+@pytest.mark.parametrize("limit", [0.0, math.log1p(0.02)])
+def test_ties_on_a_limit_are_never_called(limit: float) -> None:
+    rng = random.Random(f"ties{limit}")
+    for _ in range(100):
+        judge, load = SequentialComparison(margin=math.expm1(limit)), rng.uniform(0.1, 3)
+        for _ in range(80):
+            off = rng.choice([0.0] * 8 + [0.05, -0.05])
+            judge.update(load, load * math.exp(limit + off))
+            assert judge.comparison().verdict == "inconclusive"
 
 
 def test_load_that_a_pair_shares_cancels() -> None:

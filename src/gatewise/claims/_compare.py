@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gatewise.core import METRICS, Comparison, Evidence, Judgeable, Rule
-from gatewise.study import Between, Part, Record, between, endings, method_of, million_requests
+from gatewise.study import Between, Part, Record, between, endings, million_requests
 
 from ._claim import CONDITIONS, Relation, measuring
 
@@ -206,7 +206,7 @@ def _combined(
         rule=first.rule,
         conditions=dict(conditions)
         | ({"runtime": first.runtime} if METRICS[relation.metric].evidence == "process" else {}),
-        evidence=None if refusals else Evidence(effects=effects, rule=first.rule, method=method_of(relation.metric)),
+        evidence=None if refusals else Evidence(effects=effects, rule=first.rule, method=first.effects.method),
         refusal=refusals[0] if refusals else None if effects else "it was not measured",
         notes=tuple(dict.fromkeys(note for entry in entries for note in entry.notes)),
         implementation=first.implementation,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ._judge import Comparison, Method, Rule, judge_mean, judge_median
+from ._compare import JUDGES
+from ._judge import Comparison, Method, Rule
 
 SMALLEST_ALPHA = 1e-6  # below this a level makes no difference that anybody can check
 
@@ -20,7 +21,10 @@ class Judgeable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Independent effects on one metric under a rule: `median` for anytime-valid, `mean` for a fixed number of them."""
+    """Independent effects on one metric under a rule.
+
+    `method`: `median` is anytime-valid; `mean` and `paired` (binary items) are for a number fixed beforehand.
+    """
 
     effects: tuple[float, ...]
     rule: Rule
@@ -28,7 +32,7 @@ class Evidence:
 
     def at(self, alpha: float) -> Comparison:
         """The comparison at one level."""
-        return (judge_median if self.method == "median" else judge_mean)(self.effects, self.rule, alpha)
+        return JUDGES[self.method](self.effects, self.rule, alpha)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,10 @@ from typing import Literal
 
 from ._errors import GatewiseError
 from ._metrics import Direction, Kind
-from ._sequence import MedianSequence, fewest
+from ._sequence import ROUNDING, MedianSequence, fewest
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
-Method = Literal["median", "mean"]
-
-ROUNDING = 1e-12
+Method = Literal["median", "mean", "paired"]
 
 LARGEST = 700.0
 """The largest log-ratio whose ratio is still a number."""
@@ -198,9 +196,18 @@ def conclude_sequence(sequence: MedianSequence, rule: Rule) -> Comparison:
     if low > high:
         reason = "the effect changed while it was measured: no single median fits all of the record"
         return rule.refuse(reason, alpha=alpha, n=n, method=method, estimate=estimate)
+    tied = high - low <= ROUNDING
+    if tied:  # a value of a coarse clock stands for all that it rounds: half a step either way
+        down, up = sequence.steps(low, high)
+        low, high = low - down / 2, high + up / 2
     center = min(max(sequence.median, low), high)
     spread = 1.2533 * sequence.spread / math.sqrt(n)  # standard error of a median, normal approximation
-    return rule.conclude(center, low, high, spread, alpha=alpha, n=n, method=method)
+    comparison = rule.conclude(center, low, high, spread, alpha=alpha, n=n, method=method)
+    if tied and comparison.verdict == "inconclusive":
+        return replace(
+            comparison, reason="most values are equal: only a finer clock, or more calls a value, narrows it"
+        )
+    return comparison
 
 
 def judge_mean(effects: Sequence[float], rule: Rule, alpha: float) -> Comparison:
@@ -250,59 +257,3 @@ def _t_interval(
         return rule.refuse(reason, alpha=alpha, n=n, method=method, estimate=rule.shown(mean))
     half = float(stdtrit(freedom, 1 - alpha / 2)) * error
     return rule.conclude(mean, mean - half, mean + half, error, alpha=alpha, n=n, method=method)
-
-
-def compare(
-    baseline_values: Sequence[float],
-    arm_values: Sequence[float],
-    paired: bool = True,
-    *,
-    kind: Kind = "ratio",
-    direction: Direction = "lower",
-    margin: float = 0.02,
-    alpha: float = 0.05,
-    method: Method | None = None,
-) -> Comparison:
-    """Judge anybody's numbers: does the arm pay against the baseline?
-
-    Args:
-        baseline_values, arm_values: independent observations; `paired` ones in the same order, one pair per unit
-            (a process, a seed, an item). Pairs that share a process are not independent: pass one value per process.
-        kind: `ratio` (times, sizes) or `difference` (scores, losses).
-        direction: which way is better.
-        margin: the change that does not matter: a fraction for ratios, absolute for differences; 0: direction only.
-        alpha: the chance of a wrong interval.
-        method: `median`, the default for paired ratios: a confidence sequence in the order given, valid however often
-            it is looked at; `mean`, the default otherwise: a t interval, valid for a number of values fixed beforehand.
-
-    Returns:
-        A `Comparison`. Refused (inconclusive, with a reason and no interval): no values, n = 1, zero spread,
-        a value that is not finite.
-
-    Raises:
-        GatewiseError: paired lengths that differ; a ratio of values that are not positive; an impossible rule.
-    """
-    rule = Rule(kind=kind, direction=direction, margin=margin)
-    check_alpha(alpha)
-    chosen = method or ("median" if paired and kind == "ratio" else "mean")
-    if chosen not in ("median", "mean"):
-        raise GatewiseError(f"method must be 'median' or 'mean', not {method!r}")
-    if type(paired) is not bool:
-        raise GatewiseError(f"paired must be True or False, not {paired!r}")
-    baseline, arm = numbers("baseline_values", baseline_values), numbers("arm_values", arm_values)
-    if paired and len(baseline) != len(arm):
-        raise GatewiseError(f"paired values must have equal lengths, not {len(baseline)} and {len(arm)}")
-    if not paired and chosen == "median":
-        raise GatewiseError("the median method needs pairs; use paired=True or method='mean'")
-    broken = sum(not math.isfinite(value) for value in (*baseline, *arm))
-    if broken:
-        return rule.refuse(
-            f"{broken} values are not finite", alpha=alpha, n=min(len(baseline), len(arm)), method=chosen
-        )
-    try:
-        if not paired:
-            return judge_unpaired(baseline, arm, rule, alpha)
-        effects = [rule.effect(b, a) for b, a in zip(baseline, arm, strict=True)]
-        return (judge_median if chosen == "median" else judge_mean)(effects, rule, alpha)
-    except OverflowError as error:
-        raise GatewiseError("the values are too far apart to be compared in floating point") from error

@@ -14,8 +14,11 @@ Sources: Ville 1939; Howard and Ramdas 2022 (arXiv 1906.09712); Waudby-Smith and
 """
 
 import math
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+
+ROUNDING = 1e-12
+"""Effects this close are equal: what floating point makes of one number."""
 
 LOG_PRIOR_MASS = math.log(0.5)
 """Half of Jeffreys' prior lies above 1/2."""
@@ -107,5 +110,12 @@ class MedianSequence:
 
     @property
     def constant(self) -> bool:
-        """Whether all observations are equal, which no measured time is."""
-        return self._sorted[0] == self._sorted[-1]
+        """Whether all observations are equal but for rounding, which no measured time is."""
+        return self._sorted[-1] - self._sorted[0] <= ROUNDING
+
+    def steps(self, low: float, high: float) -> tuple[float, float]:
+        """How far the nearest observations below `low` and above `high` are; of one side's where there is one only."""
+        below, above = bisect_left(self._sorted, low - ROUNDING), bisect_right(self._sorted, high + ROUNDING)
+        down = low - self._sorted[below - 1] if below > 0 else math.inf
+        up = self._sorted[above] - high if above < len(self._sorted) else math.inf
+        return (down if math.isfinite(down) else up), (up if math.isfinite(up) else down)

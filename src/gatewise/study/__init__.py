@@ -8,7 +8,6 @@ from ._conductor import Progress as Progress
 from ._cost import million_requests as million_requests
 from ._effects import Effects as Effects
 from ._effects import endings as endings
-from ._effects import method_of as method_of
 from ._errors import BudgetTooSmallError as BudgetTooSmallError
 from ._evaluate import STORE as STORE
 from ._evaluate import evaluate as evaluate

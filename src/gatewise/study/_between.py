@@ -7,7 +7,7 @@ from typing import Any
 from gatewise.core import METRICS, Comparison, Evidence, Judgeable, Rule
 
 from ._cells import STEP_CELL, TRAIN, Cell, RunArm, cells, forward_cells
-from ._effects import Effects, items, method_of, seeds, stepped, timed, training_memory_key, weighed
+from ._effects import Effects, items, seeds, stepped, timed, training_memory_key, weighed
 from ._evidence import guard_refusal, twin_comparisons
 from ._plan import LEARNT
 from ._questions import memory_key, questions, time_to_target
@@ -128,7 +128,7 @@ def _known(
         effects = seeds(record, metric, arm.arm, than.arm, rule)
     else:
         effects = items(record, metric, arm.arm, than.arm)
-    return effects, Evidence(effects=effects.in_order, rule=rule, method=method_of(metric))
+    return effects, Evidence(effects=effects.in_order, rule=rule, method=effects.method)
 
 
 def _shown(record: Record, metric: str, cell: Cell | None) -> dict[str, Any]:

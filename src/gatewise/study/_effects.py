@@ -6,9 +6,9 @@ cells or parts can be brought together unit by unit.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from gatewise.core import METRICS, Rule
+from gatewise.core import Method, Rule, item_method
 
 from ._cells import STEP_CELL, TRAIN, TRAINING_MEMORY, Cell
 from ._evidence import process_effect
@@ -17,8 +17,6 @@ from ._record import Record
 
 NOT_MEASURED = "it was not measured"
 
-Method = Literal["median", "mean"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
@@ -26,16 +24,13 @@ class Effects:
 
     values: Mapping[int, float] = field(default_factory=dict[int, float])
     refusal: str | None = None
+    method: Method = "mean"
+    """How they are judged: `median` as they come, `mean` or `paired` (answers, right or wrong) for a fixed number."""
 
     @property
     def in_order(self) -> tuple[float, ...]:
         """The effects in the order of their units, which is the order they were taken in."""
         return tuple(self.values[unit] for unit in sorted(self.values))
-
-
-def method_of(metric: str) -> Method:
-    """Processes come one by one and are looked at as they come; seeds and items are fixed in number."""
-    return "median" if METRICS[metric].evidence == "process" else "mean"
 
 
 def timed(record: Record, cell: Cell, arm: str, than: str, rule: Rule) -> Effects:
@@ -50,7 +45,7 @@ def _by_process(rows: list[tuple[int, dict[str, Any]]], arm: str, than: str, rul
         for process, row in rows
         if arm in row["values"] and than in row["values"]
     }
-    return Effects(values=values, refusal=None if values else NOT_MEASURED)
+    return Effects(values=values, refusal=None if values else NOT_MEASURED, method="median")
 
 
 def stepped(record: Record, arm: str, than: str, rule: Rule) -> Effects:
@@ -64,7 +59,7 @@ def weighed(record: Record, key: Callable[[str], str], arm: str, than: str, rule
     mine = {process: row["value"] for process, row in record.rows.get(key(arm), [])}
     shared = sorted(base.keys() & mine.keys())
     values = {process: rule.effect(base[process], mine[process]) for process in shared}
-    return Effects(values=values, refusal=None if values else NOT_MEASURED)
+    return Effects(values=values, refusal=None if values else NOT_MEASURED, method="median")
 
 
 def training_memory_key(label: str) -> str:
@@ -91,7 +86,10 @@ def items(record: Record, metric: str, arm: str, than: str) -> Effects:
     if refusal:
         return Effects(refusal=refusal)
     pairs = zip(entry["values"], base["values"], strict=True)
-    return Effects(values={item: mine - zero for item, (mine, zero) in enumerate(pairs)})
+    return Effects(
+        values={item: mine - zero for item, (mine, zero) in enumerate(pairs)},
+        method=item_method(base["values"], entry["values"]),
+    )
 
 
 def seeds(record: Record, metric: str, arm: str, than: str, rule: Rule) -> Effects:

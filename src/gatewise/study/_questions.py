@@ -85,14 +85,14 @@ def _items(record: Record, metric: str) -> Iterator[Question]:
         found = items(record, metric, arm.label, part.baseline)
         if found.refusal == NOT_MEASURED:
             continue
-        if found.refusal is None and not any(found.in_order) and metric != "repeat_difference":
+        if found.refusal is None and not any(found.in_order) and metric == "output_difference":
             continue  # equal on every item: an exact count, stated with the arm and not judged
         yield Question(
             metric=metric,
             arm=labels[arm.label],
             baseline=labels[part.baseline],
             conditions={"items": len(found.values) or None},
-            evidence=None if found.refusal else Evidence(effects=found.in_order, rule=rule, method="mean"),
+            evidence=None if found.refusal else Evidence(effects=found.in_order, rule=rule, method=found.method),
             refusal=found.refusal,
         )
 

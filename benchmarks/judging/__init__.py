@@ -1,0 +1,1 @@
+"""What `benchmarks/judge.py` is made of: seeded streams, our judge on them, its rivals, and the table."""
