@@ -1,5 +1,7 @@
 """Renders a result document: terminal, HTML, Markdown, JSON. Judges nothing and measures nothing."""
 
+from ._claims import claims_terminal as claims_terminal
+from ._claims import write_claims as write_claims
 from ._format import Format as Format
 from ._formats import FORMATS as FORMATS
 from ._formats import html as html

@@ -14,8 +14,11 @@ from gatewise.core import GatewiseError, num_cores
 from gatewise.runtimes import RUNTIMES
 from gatewise.workloads import Workload, workload
 
-from ._plan import ORIGINAL, Arm, Part
+from ._plan import ORIGINAL, Arm, Measure, Part
 from ._words import signed
+
+TABLES = ("arms", "outputs", "quality", "repeats", "prices")
+"""What a prepared part records, by label of the arm; prices by condition."""
 
 REPEATS = 1000
 REPEATED = f"{REPEATS} repeated calls on one input, each compared bit by bit with the first"
@@ -117,14 +120,7 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
     torch.set_num_threads(num_cores())  # nothing is timed here but the prices, and those on one thread
     made = subject_workload(part)
     smallest = made.inputs(part.measure.batch[0], part.measure.tokens[0], seed)
-    record: dict[str, Any] = {
-        "facts": made.facts(),
-        "arms": {},
-        "outputs": {},
-        "quality": {},
-        "repeats": {},
-        "prices": {},
-    }
+    record: dict[str, Any] = {"facts": made.facts()} | {table: {} for table in TABLES}
     reference: torch.Tensor | None = None
     models: list[Arm] = sorted(part.arms, key=lambda arm: arm.label != part.baseline)  # the baseline first
     baseline_parameters = 0
@@ -152,21 +148,27 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
             reference = found if reference is None else reference
             if arm.label != part.baseline:
                 record["outputs"][arm.label] = _distances(state, reference, found)
-        if "quality" in part.measure.metrics:
-            record["quality"][arm.label] = _quality(state, made, loaded)
-        if "silent_units" in part.measure.metrics and state == "original":
-            record["arms"][arm.label]["silent_units"] = asdict(measure.dead_units(made, loaded))
-        if "repeat_difference" in part.measure.metrics:
-            record["repeats"][arm.label] = {
-                "values": _repeats(made, loaded, smallest, part.measure.threads[0]),
-                "name": REPEATED,
-            }
+        _look(part.measure, made, loaded, state, record, arm.label)
         if arm.label == part.baseline:
             for batch in part.measure.batch:
                 for tokens in part.measure.tokens:
                     price = _timed_call(made, loaded, made.inputs(batch, tokens, seed))
                     record["prices"][f"{batch}x{tokens}"] = price
     return record
+
+
+def _look(
+    measured: Measure, made: Workload, model: torch.nn.Module, state: str, record: dict[str, Any], label: str
+) -> None:
+    """What a model does without being timed: quality, silent units, repeated calls; into the record's tables."""
+    if "quality" in measured.metrics:
+        record["quality"][label] = _quality(state, made, model)
+    if "silent_units" in measured.metrics and state == "original":
+        record["arms"][label]["silent_units"] = asdict(measure.dead_units(made, model))
+    if "repeat_difference" in measured.metrics:
+        inputs = made.inputs(measured.batch[0], measured.tokens[0], seed=0)
+        values = _repeats(made, model, inputs, measured.threads[0])
+        record["repeats"][label] = {"values": values, "name": REPEATED}
 
 
 def _flops(made: Workload, model: torch.nn.Module, inputs: Any) -> int:
