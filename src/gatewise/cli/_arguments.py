@@ -92,8 +92,8 @@ def _claims(add: Add) -> None:
     command = add(
         "claims",
         help="published claims about activations, graded on this machine",
-        description="Run the plans of claims and grade them: supported, refuted, equivalent, inconclusive, or not testable "
-        "here. What was measured before in --out is not measured again.",
+        description="Run the plans of claims and grade them: supported, refuted, equivalent, inconclusive, or not "
+        "testable here. What was measured before in --out is not measured again.",
     )
     command.add_argument("ids", nargs="*", metavar="ID", help="claims to run (default: all that can run here)")
     command.add_argument("--list", action="store_true", help="list the claims and run nothing")
@@ -109,13 +109,13 @@ def _doctor(add: Add) -> None:
     command = add(
         "doctor",
         help="what is installed, what this machine can do, and whether its measurements can be trusted",
-        description="Look at the machine for a few seconds. With --aa: run studies of identical arms and print how often "
-        "they cried wolf and the smallest difference they could have seen.",
+        description="Look at the machine for a few seconds. With --aa: run studies of identical arms and print how "
+        "often they cried wolf and the smallest difference they could have seen.",
         epilog="exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C (what was finished is kept)",
     )
     command.add_argument("--aa", action="store_true", help="run A/A studies on this machine")
-    command.add_argument("--studies", type=int, metavar="N", help="how many A/A studies (default: what --budget allows)")
-    command.add_argument("--budget", metavar="TIME", help="the time for all A/A studies together (default: 5m, or what --studies take)")
+    command.add_argument("--studies", type=int, metavar="N", help="how many studies (default: what the budget allows)")
+    command.add_argument("--budget", metavar="TIME", help="the time for all of them (default: 5m, or what --studies take)")
     command.add_argument("--workload", metavar="NAME", help="what the A/A studies run (default: ffn)")
     command.add_argument("--out", metavar="DIR", help="keep the A/A records here; a later call adds to them")
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
