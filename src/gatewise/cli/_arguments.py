@@ -115,7 +115,7 @@ def _doctor(add: Add) -> None:
     )
     command.add_argument("--aa", action="store_true", help="run A/A studies on this machine")
     command.add_argument("--studies", type=int, metavar="N", help="how many studies (default: what the budget allows)")
-    command.add_argument("--budget", metavar="TIME", help="the time for all of them (default: 5m, or what --studies take)")
+    command.add_argument("--budget", metavar="TIME", help="the time for all (default: 5m, or what --studies take)")
     command.add_argument("--workload", metavar="NAME", help="what the A/A studies run (default: ffn)")
     command.add_argument("--out", metavar="DIR", help="keep the A/A records here; a later call adds to them")
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")

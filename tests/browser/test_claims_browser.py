@@ -1,0 +1,103 @@
+"""The claims' pages in a real headless Chromium: no request, no axe violation, light and dark, narrow, no scripts."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewise import report
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parent / "data" / "claims-example.json"
+REQUIRED = os.environ.get("GATEWISE_REQUIRE_BROWSER") == "1"
+VISITS = ("light", "dark", "phone", "tiny", "no-script")
+SCRIPTED = [visit for visit in VISITS if visit != "no-script"]
+pytestmark = pytest.mark.browser
+
+
+def missing(reason: str) -> None:
+    """Skips; where the browser is required, fails."""
+    if REQUIRED:
+        pytest.fail(f"GATEWISE_REQUIRE_BROWSER=1, but {reason}")
+    pytest.skip(reason)
+
+
+def document(schema: str) -> dict[str, Any]:
+    """The example as it is, or as the results of two machines that differ in one claim."""
+    graded = json.loads(EXAMPLE.read_text("utf-8"))
+    if schema == "claims":
+        return graded
+    names = ["an example processor, 2 cores", "another example processor, 64 cores"]
+    rows = []
+    for entry in graded["claims"]:
+        results = [entry | {"machine": name} for name in names]
+        results[1] |= {"grade": "inconclusive"} if entry["id"] == "E1" else {}
+        rows.append({"id": entry["id"], "sentence": entry["sentence"], "results": results})
+    machines = [{"name": name, "environment": graded["environment"], "written": graded["written"]} for name in names]
+    return {
+        "schema": "gatewise.claims-merged/1",
+        "meaning": graded["meaning"],
+        "machines": machines,
+        "claims": rows,
+    }
+
+
+@pytest.fixture(scope="module", params=["claims", "merged"])
+def findings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    chromium, node = shutil.which("chromium"), shutil.which("node")
+    if not chromium:
+        missing("chromium is not installed (Debian: apt-get install chromium)")
+    if not node:
+        missing("node is not installed (Debian: apt-get install nodejs npm)")
+    if not (HERE / "node_modules" / "playwright-core").is_dir() or not (HERE / "node_modules" / "axe-core").is_dir():
+        missing("tests/browser/node_modules is missing (cd tests/browser && npm ci)")
+    folder = tmp_path_factory.mktemp("browser")
+    report.write_claims(document(request.param), folder)
+    command = [str(node), str(HERE / "look.mjs"), "--chromium", str(chromium)]
+    command += ["--report", str(folder / "claims.html"), "--profile", str(folder / "profile")]
+    if shots := os.environ.get("GATEWISE_SCREENSHOTS"):
+        command += ["--shots", str(Path(shots) / request.param)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return {each["name"]: each for each in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("visit", VISITS)
+def test_nothing_is_requested_and_nothing_is_logged(findings: dict[str, dict[str, Any]], visit: str) -> None:
+    assert findings[visit]["requests"] == []
+    assert findings[visit]["messages"] == []
+
+
+@pytest.mark.parametrize("visit", SCRIPTED)
+def test_axe_finds_no_violation(findings: dict[str, dict[str, Any]], visit: str) -> None:
+    assert findings[visit]["violations"] == []
+    assert findings[visit]["passes"] > 20  # the audit really ran
+
+
+@pytest.mark.parametrize("visit", SCRIPTED)
+def test_the_page_is_never_wider_than_the_window_and_the_first_stop_is_the_skip_link(
+    findings: dict[str, dict[str, Any]], visit: str
+) -> None:
+    assert findings[visit]["overflow"] <= 0
+    assert findings[visit]["firstFocus"] == "skip"
+
+
+@pytest.mark.parametrize("visit", VISITS)
+def test_the_headline_is_there_once(findings: dict[str, dict[str, Any]], visit: str) -> None:
+    assert findings[visit]["headline"] is True
+    assert findings[visit]["headings"] == 1
+    assert " claims" in findings[visit]["heading"]
+
+
+def test_without_scripts_the_page_says_the_same(findings: dict[str, dict[str, Any]]) -> None:
+    same = ("heading", "text", "tables", "figures")
+    assert {key: findings["no-script"][key] for key in same} == {key: findings["light"][key] for key in same}
+    assert findings["light"]["figures"] > 10
+
+
+def test_a_narrow_window_has_the_same_figures_in_their_narrow_form(findings: dict[str, dict[str, Any]]) -> None:
+    assert findings["tiny"]["figures"] == findings["light"]["figures"]
