@@ -1,6 +1,7 @@
 """Claim files: what is taken, and what is refused in one line that says what is valid."""
 
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_trend_needs_numbers(tmp_path: Path) -> None:
+    options = 'options = { data = "x" }\n[claim.plan.measure]'
+    text = GOOD.replace("margin = 0.02", 'over = "data"').replace("[claim.plan.measure]", options)
+    with pytest.raises(GatewiseError, match="needs numbers above 0"):
+        claims.ledger(written(tmp_path, text))
+
+
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(GatewiseError, match="cannot read the claims"):
         claims.ledger(tmp_path / "none.toml")
@@ -141,6 +149,19 @@ def test_listing_has_every_row_as_plain_data() -> None:
     document = claims.listing(claims.ledger())
     assert [row["id"] for row in document["claims"]] == ROWS
     assert {row["status"] for row in document["claims"]} >= {"runs", "waits for robustness"}
+
+
+def test_documentation_shows_the_ledger_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
+    shown = [line.strip("|").split(" | ") for line in page.splitlines() if re.match(r"\| [GSX]\d+ \|", line)]
+    known = [[claim.id, claim.sentence, status(claim)] for claim in claims.ledger()]
+    assert [[cell.strip() for cell in row] for row in shown] == known
+
+
+def status(claim: claims.Claim) -> str:
+    return (
+        f"waits for {claim.waits_for}" if claim.waits_for else f"follows {claim.follows}" if claim.follows else "runs"
+    )
 
 
 def test_equal_plans_of_two_files_are_one() -> None:

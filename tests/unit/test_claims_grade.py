@@ -7,18 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from gatewise import claims
 from gatewise.claims import Claim, Relation
 from gatewise.claims._compare import asked
 from gatewise.claims._grade import GRADES, grade
+from gatewise.claims._ranking import ranking
 from gatewise.claims._run import graded, run_claims
 from gatewise.claims._trial import STUDIES, at_level, count, trials_of
 from gatewise.core import GatewiseError, Store, environment
 from gatewise.study import STORE, Plan, read_records, timed_family, to_plan
 
 Ratio = Callable[[str, dict[str, int], dict[str, Any]], float]
+
+
+FACTS = {
+    "kind": "scalar",
+    "weights_state": "untrained",
+    "parameters": 10,
+    "flops": 100,
+    "unfair": None,
+    "implementation": "stock torch",
+}
 
 
 def part(name: str, *, batch: list[int] | None = None, dim: int = 64, **more: Any) -> dict[str, Any]:
@@ -45,7 +57,7 @@ def stored(folder: Path, made: Plan, ratio: Ratio, *, processes: int = 14, twin:
     store.put("plan", made.to_json())
     store.put("environment", environment())
     for each in made.parts:
-        facts = {"folder": "00", "parameters": 10, "flops": 100, "unfair": None, "implementation": "stock torch"}
+        facts = FACTS | {"folder": "00"}
         labels = [arm.label for arm in each.arms]
         store.put(f"prepared:{each.name}", {"facts": {}, "arms": dict.fromkeys(labels, facts), "prices": {}})
         assert each.measure is not None
@@ -163,6 +175,16 @@ def test_slope_over_an_option_goes_across_parts(tmp_path: Path) -> None:
     assert found.grade == "supported"
     assert found.comparisons[0]["estimate"] == pytest.approx(1.1, abs=0.005)
     assert found.comparisons[0]["conditions"]["parts"] == ["small", "large"]
+    assert found.comparisons[0]["conditions"]["batch"] == 1
+
+
+def test_trends_under_several_conditions_can_be_told_apart(tmp_path: Path) -> None:
+    made = plan(part("small", dim=64, batch=[1, 8]), part("large", dim=256, batch=[1, 8]))
+    records = stored(tmp_path, made, arms(gelu=1.1))
+    along = asked(relation("worse", over="dim"), records)
+    assert [item.conditions["batch"] for item in along] == [1, 8]
+    each = asked(relation("worse", over="batch"), records)
+    assert [(item.part, item.conditions["batch"]) for item in each] == [("small", [1, 8]), ("large", [1, 8])]
 
 
 def test_change_over_parts_is_last_against_first(tmp_path: Path) -> None:
@@ -219,15 +241,21 @@ def test_nothing_measured_is_no_grade() -> None:
 # Training runs
 
 
-def trained(folder: Path, rates: dict[float, dict[str, float]], *, failed: str = "") -> list[Any]:
-    """Runs of two arms at several learning rates: final losses with a seed's own shift, shared by the arms."""
+def trained(
+    folder: Path,
+    rates: dict[float, dict[str, float]],
+    *,
+    failed: str = "",
+    arms: tuple[str, ...] = ("gelu", "swiglu"),
+) -> list[Any]:
+    """Runs of some arms at several learning rates: final losses with a seed's own shift, shared by the arms."""
     made = to_plan(
         {
             "study": {"budget": "60s"},
             "part": [
                 {
                     "name": f"rate {rate}",
-                    "arms": ["gelu", "swiglu"],
+                    "arms": list(arms),
                     "subject": {"workload": "byte-lm"},
                     "train": {"metrics": ["heldout_loss"], "learning_rate": rate},
                 }
@@ -240,8 +268,8 @@ def trained(folder: Path, rates: dict[float, dict[str, float]], *, failed: str =
     store.put("plan", made.to_json())
     shifts = [rng.gauss(0, 0.002) for _ in range(6)]
     for each, losses in zip(made.parts, rates.values(), strict=True):
-        facts = {"folder": "", "parameters": 10, "flops": 100, "unfair": None, "implementation": "stock torch"}
-        store.put(f"prepared:{each.name}", {"arms": dict.fromkeys(("gelu", "swiglu"), facts), "training": {}})
+        facts = FACTS | {"folder": ""}
+        store.put(f"prepared:{each.name}", {"arms": dict.fromkeys(arms, facts), "training": {}})
         for seed, shift in enumerate(shifts):
             rows = {}
             for arm, loss in losses.items():
@@ -299,6 +327,27 @@ def test_change_of_losses_between_parts_is_paired_by_seed(tmp_path: Path) -> Non
     assert found.comparisons[0]["n"] == 6
 
 
+def test_order_of_arms_is_set_beside_a_published_one(tmp_path: Path) -> None:
+    losses = {"relu": 2.3, "gelu": 2.2, "silu": 2.25, "geglu": 2.1, "swiglu": 2.11, "byte": 1.0}
+    records = trained(tmp_path, {0.01: losses}, arms=tuple(losses))
+    found = ranking("shazeer-2020/65,536 steps", records)
+    assert found is not None
+    assert [row["arm"] for row in found["arms"]] == ["geglu", "swiglu", "gelu", "silu", "relu"]
+    assert found["n"] == 5
+    assert found["spearman"] == pytest.approx(1.0)
+    assert found["kendall"] == pytest.approx(1.0)
+    assert found["seeds"] == 6
+    reverse = trained(tmp_path / "b", {0.01: {name: 5 - loss for name, loss in losses.items()}}, arms=tuple(losses))
+    turned = ranking("shazeer-2020/65,536 steps", reverse)
+    assert turned is not None
+    assert turned["spearman"] == pytest.approx(-1.0)
+
+
+def test_two_arms_have_no_order_to_agree_with(tmp_path: Path) -> None:
+    records = trained(tmp_path, {0.01: {"gelu": 2.0, "swiglu": 1.9}})
+    assert ranking("shazeer-2020/65,536 steps", records) is None
+
+
 # Levels, budgets, whole documents
 
 
@@ -351,6 +400,20 @@ def test_document_is_plain_and_says_what_it_rests_on(tmp_path: Path) -> None:
     assert entry["comparisons"][0]["implementation"] == "stock torch"
     assert entry["subjects"][0]["parameters"] == {"relu": 10, "gelu": 10, "silu": 10}
     assert set(document["counts"]) == set(GRADES)
+
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "claims.schema.json").read_text(encoding="utf-8"))
+
+
+def test_documents_keep_the_published_schema(tmp_path: Path) -> None:
+    for name, ratio in (("decided", 1.1), ("open", 1.02)):
+        made = plan(part("main", batch=[1, 8]))
+        says = (relation("worse"), relation("worse", over="batch"), relation("worse", arm=("silu",), control=True))
+        document = finished(tmp_path / name, claim(made, *says), arms(gelu=ratio, silu=1.5))
+        jsonschema.validate(document, SCHEMA)
+        document["claims"][0]["comparisons"][0]["verdict"] = "faster"
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document, SCHEMA)
 
 
 def test_claims_without_a_run_of_their_own(tmp_path: Path) -> None:

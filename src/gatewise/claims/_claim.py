@@ -187,5 +187,8 @@ def _check_over(claim: str, relation: Relation, parts: list[Part]) -> None:
     options = [option for part in parts for option in part.subject.options]
     if relation.over not in (*ACROSS, *options):
         raise unknown_name(f"thing to go over in claim {claim}", relation.over, (*CONDITIONS, *ACROSS, *options))
+    values = [part.subject.options[relation.over] for part in parts if relation.over in part.subject.options]
+    wrong = [value for value in values if type(value) not in (int, float) or not 0 < value < math.inf]
+    require(not wrong, f"claim {claim}: over = {relation.over!r} needs numbers above 0, not {wrong[:1]}")
     enough = len(measuring(parts, relation)) > 1
     require(enough, f"claim {claim}: over = {relation.over!r} needs at least two parts that measure it")

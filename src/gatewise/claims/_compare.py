@@ -145,7 +145,7 @@ def _across_cells(relation: Relation, record: Record, arm: str, than: str) -> It
             shared = set.intersection(*(set(entry.effects.values) for entry in entries))
             units = [[entry.effects.values[unit] for entry in entries] for unit in sorted(shared)]
             shown = [entry.conditions[relation.over] for entry in entries]
-            yield _combined(relation, entries, x, units, {relation.over: shown})
+            yield _combined(relation, entries, x, units, {**entries[0].conditions, relation.over: shown})
 
 
 def _across_parts(relation: Relation, records: Sequence[Record], arm: str, than: str) -> Iterator[Asked]:
@@ -160,10 +160,9 @@ def _across_parts(relation: Relation, records: Sequence[Record], arm: str, than:
             entries = [entry for _, entry in found]
             shown = [position(relation.over, index, record, than) for index, (record, _) in enumerate(found)]
             x = shown if relation.over == "part" else [math.log2(value) for value in shown]
-            names = [entry.part for entry in entries]
-            yield _combined(
-                relation, entries, x, _units(relation.metric, entries), {relation.over: shown, "parts": names}
-            )
+            kept = {key: value for key, value in entries[0].conditions.items() if key != "steps"}
+            where = {**kept, relation.over: shown, "parts": [entry.part for entry in entries]}
+            yield _combined(relation, entries, x, _units(relation.metric, entries), where)
 
 
 def position(over: str, index: int, record: Record, than: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from gatewise.study import Record
 
 from ._claim import Claim
-from ._grade import GRADES, MEANING, Graded
+from ._grade import GRADES, INCONCLUSIVE, MEANING, Graded
 from ._ranking import ranking
 from ._trial import STUDIES, Trial
 
@@ -34,6 +34,8 @@ def claim_entry(
         "subjects": [_subject(record) for record in records],
         "left_out": trial.left_out if trial else [],
         "ranking": ranking(claim.ranking, records) if claim.ranking else None,
+        "dropped": trial.open.get("dropped", []) if trial else [],
+        "next": trial.open.get("next", []) if trial and found.grade == INCONCLUSIVE else [],
         "otherwise": list(claim.otherwise),
         "follows": claim.follows or None,
         "waits_for": claim.waits_for or None,
@@ -63,13 +65,16 @@ def _subject(record: Record) -> dict[str, Any]:
     """What a part was measured on: a grade holds for models of this size."""
     arms: Mapping[str, Mapping[str, Any]] = record.prepared.get("arms", {})
     settings = (record.prepared.get("training") or {}).get("settings")
+    cost = record.part.cost
     return {
         "part": record.part.name,
         "workload": record.part.subject.workload or record.part.subject.model,
         "options": record.part.subject.options,
         "parameters": {label: facts.get("parameters") for label, facts in arms.items()},
+        "implementations": {label: facts.get("implementation") for label, facts in arms.items()},
         "flops": {label: facts.get("flops") for label, facts in arms.items()},
         "training": settings,
+        "cost": {"price_per_hour": cost.price_per_hour, "utilisation": cost.utilisation} if cost else None,
         "silent_units": {label: facts["silent_units"] for label, facts in arms.items() if "silent_units" in facts},
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.core import GatewiseError, environment
-from gatewise.study import STORE, BudgetTooSmallError, Record, evaluate, read_records
+from gatewise.study import STORE, BudgetTooSmallError, OtherStudyError, Record, evaluate, read_records, read_study
 
 from ._claim import Claim
 from ._compare import asked
@@ -27,7 +27,7 @@ def run_claims(
     progress: Progress,
     replay: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Trial claims and grade them: schema `gatewise.claims/1`.
+    """Test claims and grade them: schema `gatewise.claims/1`.
 
     Args:
         claims: what to test; those that follow from others or wait for a capability are graded without a run.
@@ -42,6 +42,10 @@ def run_claims(
         KeyboardInterrupt: stopped by the user; what was finished is stored, and is graded by the next call.
     """
     folder = Path(out)
+    try:
+        (folder / STUDIES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewiseError(f"cannot write to {out}: {error.strerror}") from error
     trials = trials_of(claims, ledger)
     deadline = None if budget_s is None else time.monotonic() + budget_s
     for index, trial in enumerate(trials):
@@ -74,9 +78,9 @@ def _run(trial: Trial, folder: Path, budget_s: float, progress: Progress) -> Non
         )
     except BudgetTooSmallError as error:
         trial.failure, trial.too_small = str(error).replace("\n", "; "), True
+    except OtherStudyError:
+        raise  # records of another machine must not be graded as this one's
     except GatewiseError as error:
-        if not folder.is_dir():
-            raise
         trial.failure = str(error).replace("\n", "; ")
     trial.seconds = time.monotonic() - started
 
@@ -89,6 +93,7 @@ def graded(
     for trial in trials:
         where = folder / STUDIES / trial.name
         records = read_records(where) if trial.plan and (where / STORE).is_file() else []
+        trial.open = _open(where) if records else {}
         for claim in trial.claims:
             found = _grade(claim, trial, records)
             entries[claim.id] = claim_entry(claim, found, trial=trial, records=records, replay=replay.get(claim.id, ""))
@@ -97,6 +102,12 @@ def graded(
             found = _untested(claim, entries)
             entries[claim.id] = claim_entry(claim, found, trial=None, records=[], replay=replay.get(claim.id, ""))
     return document([entries[claim.id] for claim in claims], environment(), budget_s)
+
+
+def _open(where: Path) -> dict[str, Any]:
+    """What a study had to drop to keep its budget, and what would settle the rest."""
+    found = read_study(where)
+    return {"dropped": found["study"]["dropped"], "next": found["verdict"]["next"]}
 
 
 def _grade(claim: Claim, trial: Trial, records: Sequence[Record]) -> Graded:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gatewise.core import METRICS
 from gatewise.study import Part, Plan, timed_family
@@ -22,6 +23,8 @@ class Trial:
     failure: str = ""
     too_small: bool = False
     seconds: float = 0.0
+    open: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the study dropped to keep its budget, and what would settle the rest."""
 
     @property
     def name(self) -> str:

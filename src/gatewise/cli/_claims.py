@@ -12,6 +12,7 @@ from gatewise.core import GatewiseError
 from ._progress import Progress
 
 DEFAULT_OUT = "gatewise-claims"
+INTERRUPTED = 130
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -68,6 +69,10 @@ def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
         document = claims.run_claims(
             wanted, out, ledger=known, budget_s=budget_s, progress=progress.show, replay=replay
         )
+    except KeyboardInterrupt:
+        progress.close()
+        print(f"gatewise: stopped; what was finished is stored in {out}, the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     finally:
         progress.close()
     return _finish(document, out, as_json=parsed.json)

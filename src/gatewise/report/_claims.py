@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gatewise.core import GatewiseError
 
 from . import _json
-from ._formats import _replace as replace  # pyright: ignore[reportPrivateUsage]
+from ._formats import replace
 from ._read import Document, text
 
 if TYPE_CHECKING:

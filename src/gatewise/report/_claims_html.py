@@ -7,8 +7,7 @@ from markupsafe import Markup
 
 from . import _claims_merged, _claims_view, _claims_words, _forest, _json, _svg
 from ._forest import Layout
-from ._html import _environment as environment  # pyright: ignore[reportPrivateUsage]
-from ._html import flow
+from ._html import environment, flow
 from ._panels import Panel
 from ._read import Document
 

@@ -82,7 +82,9 @@ def _result(claim: Claim, level: int) -> list[str]:
     for panel in claim.panels:
         blocks += _panel(panel, claim.cost, level)
     blocks += _bullets("Left out", [f"{each.what}: {each.why}" for each in claim.left_out])
+    blocks += _bullets("What would settle the rest", claim.settle)
     blocks += _bullets("What was measured", [f"{each.what}: {each.why}" for each in claim.subjects])
+    blocks += _bullets("Order of the arms", claim.order)
     blocks += _bullets("How", [f"{each.what}: {each.why}" for each in claim.facts])
     if claim.replay:
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", claim.replay)), default=0))

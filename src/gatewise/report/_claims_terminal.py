@@ -14,7 +14,7 @@ from ._claims_panels import ClaimPanel
 from ._claims_view import Claim, Claims
 from ._columns import Column
 from ._read import Document, number, records, text
-from ._terminal import _Words as Words  # pyright: ignore[reportPrivateUsage]
+from ._terminal import Words
 
 _STYLES = {
     "supported": "bold cyan",
@@ -84,6 +84,10 @@ def _claim(claim: Claim, names: int, words: Words, console: Console) -> Iterable
         yield _columns.hanging(words(" " * names), words(line), console, names)
     for panel in claim.panels:
         yield from _panel(panel, claim.cost, words, console)
+    for line in claim.settle:
+        yield _columns.hanging(words("  "), words(f"what would settle it: {line}"), console, 4)
+    for line in claim.order:
+        yield _columns.hanging(words("  "), words(line), console, 4)
     if claim.replay:
         # On one line, however long: it is to be copied.
         yield words("  again  ", "dim").append_text(words(claim.replay))

@@ -32,10 +32,12 @@ class Claim:
     panels: tuple[ClaimPanel, ...]
     subjects: tuple[Item, ...]
     left_out: tuple[Item, ...]
+    settle: tuple[str, ...]
     otherwise: tuple[str, ...]
     follows: str
     waits_for: str
     cost: str
+    order: tuple[str, ...]
     facts: tuple[Item, ...]
     replay: str
 
@@ -114,12 +116,15 @@ def claim(entry: Document, anchor: str) -> Claim:
         panels=found,
         subjects=tuple(map(_subject, subjects)),
         left_out=tuple(
-            Item(what=text(each.get("what")), why=text(each.get("reason"))) for each in records(entry, "left_out")
+            Item(what=text(each.get("what")), why=text(each.get("reason") or each.get("why")))
+            for each in (*records(entry, "left_out"), *records(entry, "dropped"))
         ),
+        settle=tuple(strings(entry, "next")),
         otherwise=tuple(strings(entry, "otherwise")),
         follows=text(entry.get("follows")),
         waits_for=text(entry.get("waits_for")),
         cost=_cost(subjects) if any(panel.priced for panel in found) else "",
+        order=_order(record(entry, "ranking")),
         facts=items(
             ("error rate", words.alpha(alpha)),
             ("took", duration(seconds) if seconds else ""),
@@ -184,8 +189,20 @@ def _subject(subject: Document) -> Item:
         _counts(record(subject, "flops"), "FLOPs a call"),
         f"training: {settings}" if settings else "",
         _terms(record(subject, "cost")),
+        *map(_silent, record(subject, "silent_units").items()),
     ]
     return Item(what=text(subject.get("part")) or "all", why="; ".join(each.strip(", ") for each in found if each))
+
+
+def _silent(found: tuple[str, object]) -> str:
+    """How many units of a real checkpoint were never positive; a count means nothing without its tokens."""
+    arm, facts = text(found[0]), found[1] if isinstance(found[1], dict) else {}
+    silent, units, tokens = (number(facts.get(name)) for name in ("silent", "units", "tokens"))
+    if silent is None or units is None or tokens is None:
+        return ""
+    return (
+        f"{arm}: {num.count(silent)} of {num.count(units)} hidden units never positive over {num.count(tokens)} tokens"
+    )
 
 
 def _counts(held: Document, what: str) -> str:
@@ -197,6 +214,29 @@ def _counts(held: Document, what: str) -> str:
     if len(set(known.values())) == 1 and len(known) == len(found):
         return f"{next(iter(known.values()))} {what}{' in each arm' if len(known) > 1 else ''}"
     return f"{what}: " + ", ".join(f"{arm} {known.get(arm, num.MISSING)}" for arm in found)
+
+
+def _order(ranking: Document) -> tuple[str, ...]:
+    """The order of the arms here beside that of a published table, and how far the two agree."""
+    rows = [(text(each.get("arm")), number(each.get("here"))) for each in records(ranking, "arms")]
+    if not rows:
+        return ()
+    seeds = number(ranking.get("seeds"))
+    here = ", ".join(f"{arm} {num.plain(round(value, 4))}" for arm, value in rows if value is not None)
+    means = f"means over {words.counted(int(seeds), 'seed')}" if seeds else "means"
+    found = [f"{name} {num.plain(round(value, 3))}{_chance(ranking, key)}" for name, key, value in _agreements(ranking)]
+    said = f"agreement with {text(ranking.get('table'))}: {', '.join(found) or 'none can be computed'}"
+    return (f"best first ({means}): {here}", said)
+
+
+def _agreements(ranking: Document) -> list[tuple[str, str, float]]:
+    keys = (("Spearman", "spearman"), ("Kendall", "kendall"))
+    return [(name, key, value) for name, key in keys if (value := number(ranking.get(key))) is not None]
+
+
+def _chance(ranking: Document, key: str) -> str:
+    p = number(ranking.get(f"p_{key}"))
+    return "" if p is None else f" (p = {num.plain(round(p, 4))})"
 
 
 def _terms(cost: Document) -> str:

@@ -30,6 +30,8 @@ class Layout:
 WIDE = Layout(width=960.0, left=176.0, right=228.0, row=34.0, font=14.0, stacked=False)
 NARROW = Layout(width=340.0, left=8.0, right=8.0, row=58.0, font=13.0, stacked=True)
 _HEAD, _GROUP, _FOOT = 34.0, 32.0, 38.0
+SIDE_SIZE = 13.0
+"""The size of the two words above the zero line."""
 
 
 def forest(panel: Panel, ident: str, layout: Layout = WIDE) -> Markup:
@@ -106,9 +108,18 @@ def _frame(panel: Panel, scale: Scale, layout: Layout, bottom: float) -> list[Ma
             taken = x + half
     zero = scale(neutral)
     parts.append(_svg.line(zero, _HEAD - 8, zero, bottom + 4, "zero"))
-    parts.append(_svg.label(zero - 12, 18.0, f"← {left}", "side", "end"))
-    parts.append(_svg.label(zero + 12, 18.0, f"{right} →", "side"))
+    end, start = _sides(zero, f"← {left}", f"{right} →", layout.width)
+    parts.append(_svg.label(end, 18.0, f"← {left}", "side", "end"))
+    parts.append(_svg.label(start, 18.0, f"{right} →", "side"))
     return parts
+
+
+def _sides(zero: float, left: str, right: str, width: float) -> tuple[float, float]:
+    """Where the word left of the zero line ends and the one right of it begins: beside the line, and never cut."""
+    gap, reach = 12.0, _svg.text_width(right, SIDE_SIZE)
+    end = max(zero - gap, _svg.text_width(left, SIDE_SIZE))
+    start = min(max(zero + gap, end + gap), width - reach)
+    return min(end, start - gap), start
 
 
 def _tick(value: float, panel: Panel, scale: Scale) -> str:

@@ -63,13 +63,13 @@ def write(document: Document, out_dir: str | Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in texts:
-            _replace(path, content)
+            replace(path, content)
     except OSError as error:
         raise GatewiseError(f"cannot write the report to {folder}: {error.strerror or error}") from error
     return [path for path, _ in texts]
 
 
-def _replace(path: Path, content: str) -> None:
+def replace(path: Path, content: str) -> None:
     """Write beside the target and rename: a killed process leaves the old file or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:

@@ -24,7 +24,7 @@ class Part:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     return Environment(
         loader=PackageLoader("gatewise.report"),
         autoescape=True,
@@ -72,7 +72,7 @@ def render(document: Document) -> str:
     # `<` is escaped so that no text in the data can end the script element or open a comment in it.
     data = _json.dumps(document).replace("<", "\\u003c")
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             view=view,

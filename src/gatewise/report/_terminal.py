@@ -30,7 +30,7 @@ _PLAIN = str.maketrans(
 def show(document: Document, console: Console | None = None) -> None:
     """Print the report to `console`, by default to stdout."""
     target = console or Console(file=sys.stdout, highlight=False)
-    words = _Words(encoding=target.encoding)
+    words = Words(encoding=target.encoding)
     for block in _blocks(_view.build(document), words, target):
         # The lines have their length; a terminal that is too narrow for the numbers wraps them itself.
         target.print(words.encoded(block), highlight=False, soft_wrap=True)
@@ -43,7 +43,7 @@ def render(document: Document) -> str:
     return buffer.getvalue()
 
 
-class _Words:
+class Words:
     """Makes texts that the output can encode. A text is never read as rich's markup."""
 
     def __init__(self, encoding: str) -> None:
@@ -69,7 +69,7 @@ class _Words:
         return content
 
 
-def _blocks(view: _view.View, words: _Words, console: Console) -> Iterable[Text]:
+def _blocks(view: _view.View, words: Words, console: Console) -> Iterable[Text]:
     yield from _sentence(view.headline, words, console, "bold")
     if view.recommendation:
         yield from _sentence(f"\n{view.recommendation}", words, console)
@@ -93,7 +93,7 @@ def _blocks(view: _view.View, words: _Words, console: Console) -> Iterable[Text]
         yield words("again    ", "dim").append_text(words(view.replay))
 
 
-def _sentence(content: str, words: _Words, console: Console, style: str = "") -> Iterable[Text]:
+def _sentence(content: str, words: Words, console: Console, style: str = "") -> Iterable[Text]:
     if content:
         yield _columns.hanging(words(""), words(content, style), console, 0)
 
@@ -102,7 +102,7 @@ def _pairs(items: Iterable[_view.Item]) -> list[str]:
     return [f"{each.what}: {each.why}" for each in items]
 
 
-def _list(title: str, found: Iterable[str], words: _Words, console: Console) -> Iterable[Text]:
+def _list(title: str, found: Iterable[str], words: Words, console: Console) -> Iterable[Text]:
     lines = list(found)
     if lines:
         yield words(f"\n{title}", "bold")
@@ -110,7 +110,7 @@ def _list(title: str, found: Iterable[str], words: _Words, console: Console) -> 
             yield _columns.hanging(words("  -"), words(each), console, 4)
 
 
-def _answers(view: _view.View, words: _Words, console: Console) -> Iterable[Text]:
+def _answers(view: _view.View, words: Words, console: Console) -> Iterable[Text]:
     parts = list(dict.fromkeys(each.part for each in view.answers))
     names = min(max((Text(each.arm).cell_len for each in view.answers), default=0), _WIDEST_NAME)
     verdicts = max((words.verdict(each.verdict).cell_len for each in view.answers), default=0)
@@ -123,7 +123,7 @@ def _answers(view: _view.View, words: _Words, console: Console) -> Iterable[Text
                 yield _columns.hanging(lead, words(each.text), console, names + verdicts + 6)
 
 
-def _panel(panel: Panel, words: _Words, console: Console, several: bool) -> Iterable[Text]:
+def _panel(panel: Panel, words: Words, console: Console, several: bool) -> Iterable[Text]:
     title = f"{panel.part}: {panel.label}" if several and panel.part else panel.label
     yield from _sentence(f"\n{title}", words, console, "bold")
     terms = [*panel.terms, *([f"typical values in {panel.unit}"] if panel.unit else [])]
@@ -135,7 +135,7 @@ def _panel(panel: Panel, words: _Words, console: Console, several: bool) -> Iter
             yield _columns.hanging(words(""), words(remark.line, "dim"), console, 2)
 
 
-def _table(panel: Panel, words: _Words) -> list[Column]:
+def _table(panel: Panel, words: Words) -> list[Column]:
     rows = panel.rows
 
     def column(head: str, cells: Sequence[str], optional: int = 0) -> Column:
@@ -157,7 +157,7 @@ def _table(panel: Panel, words: _Words) -> list[Column]:
     return columns
 
 
-def _verdict(row: Row, words: _Words) -> Text:
+def _verdict(row: Row, words: Words) -> Text:
     """The verdict, with the word that it must never stand without."""
     return words.verdict(row.verdict).append(", unfair" if row.unfair and row.verdict else "")
 

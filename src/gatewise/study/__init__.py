@@ -9,6 +9,7 @@ from ._cost import million_requests as million_requests
 from ._effects import Effects as Effects
 from ._effects import endings as endings
 from ._errors import BudgetTooSmallError as BudgetTooSmallError
+from ._errors import OtherStudyError as OtherStudyError
 from ._evaluate import STORE as STORE
 from ._evaluate import evaluate as evaluate
 from ._evaluate import read_records as read_records

@@ -168,6 +168,8 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
         reason = (
             f"a first verdict on times takes {first_processes(part)} processes of about {prices.process_s(part):.0f} s"
         )
+    elif part.train and not part.train.learns:
+        reason = f"a first verdict on steps takes {first_processes(part)} processes of about {STEP_PROCESS_S:.0f} s"
     else:
         reason = f"training {len(part.arms)} arms on {FEWEST_SEEDS} seeds takes {spoken(least)}"
     raise BudgetTooSmallError(

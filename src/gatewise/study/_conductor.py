@@ -12,6 +12,7 @@ from gatewise.core import GatewiseError, Store, available_memory_bytes, num_core
 from . import _budget as budget
 from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, forward_cells, groups, twin_of
 from ._effects import training_memory_key
+from ._errors import OtherStudyError
 from ._plan import TIMED, Part, Plan
 from ._questions import judged, unsettled
 from ._record import Record, read_record
@@ -95,7 +96,7 @@ class Conductor:
             self._tell(f"{part.name}: building {len(part.arms)} arms")
             fresh = one_job(self._job("prepare", part, seed=self.plan.seed), threads=num_cores())
             if record is not None and fresh["facts"] != record["facts"]:
-                raise GatewiseError(
+                raise OtherStudyError(
                     "the model or the data changed since this study began, so it cannot be resumed"
                     "\ngive another --out for a new study"
                 )

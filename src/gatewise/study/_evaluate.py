@@ -12,6 +12,7 @@ from typing import Any
 from gatewise.core import GatewiseError, Store, environment, same_machine
 
 from ._conductor import Conductor, Progress
+from ._errors import OtherStudyError
 from ._plan import Plan, from_json
 from ._record import Record, read_record
 from ._result import document
@@ -55,12 +56,12 @@ def _begin(plan: Plan, store: Store, out: Path) -> None:
         store.put("started", datetime.now(UTC).isoformat(timespec="seconds"))
         return
     if from_json(known).fingerprint != plan.fingerprint:
-        raise GatewiseError(
+        raise OtherStudyError(
             f"{out} holds a study of another plan or seed\nresume it with its own plan, or give another --out"
         )
     differing = same_machine(store.get("environment"), here)
     if differing:
-        raise GatewiseError(
+        raise OtherStudyError(
             f"{out} was measured on another machine or with other versions ({', '.join(differing)} differ)"
             "\nits records and new ones cannot be compared; give another --out"
         )

@@ -5,11 +5,20 @@ from typing import Any
 
 from gatewise.core import Comparison
 
-FASTER = {"latency": ("faster", "slower"), "step_time": ("faster", "slower"), "time_to_target": ("sooner", "later")}
+FASTER = {
+    "latency": ("faster", "slower"),
+    "gradient_time": ("faster", "slower"),
+    "step_time": ("faster", "slower"),
+    "time_to_target": ("sooner", "later"),
+}
 OTHER = {
     "throughput": ("more throughput", "less throughput"),
     "peak_memory": ("less memory", "more memory"),
+    "training_memory": ("less memory", "more memory"),
     "heldout_loss": ("lower loss", "higher loss"),
+    "shifted_loss": ("lower loss", "higher loss"),
+    "gradient_spread": ("less spread", "more spread"),
+    "curvature_spread": ("less spread", "more spread"),
     "steps_to_target": ("fewer steps", "more steps"),
 }
 
