@@ -145,7 +145,14 @@ def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
         if edge:
             lies = f"{METRICS[metric].label} of {_who(edge)} lies at the margin itself"
             steps.append(f"{lies}: no patience settles that, another margin may.")
+    # Twins differ in their figures from cell to cell; what helps is the same.
+    noisy = [what for reason, whats in refused.items() if "twin" in reason for what in whats]
+    if noisy:
+        helps = "a quieter machine or a longer budget would let it be judged (gatewise doctor says what disturbs)"
+        steps.append(f"{listed(list(dict.fromkeys(noisy)))}: the twin was not told equal; {helps}.")
     for reason, whats in refused.items():
+        if "twin" in reason:
+            continue
         if "not measured" in reason or "not trained" in reason:
             steps.append(f"a longer budget would measure the {listed(whats)}.")
         else:
