@@ -65,8 +65,25 @@ BROKEN = {
     "spread of times": ("margin = 0.02", 'over = "batch", form = "spread"', "training"),
     "unknown form": ("margin = 0.02", 'over = "batch", form = "steep"', "unknown form"),
     "cost without a price": ('"latency", arm', '"cost", arm', "[cost]"),
+    "condition as a table": ("margin = 0.02", "where = { batch = { a = 1 } }", "a value of the plan"),
+    "empty condition": ("margin = 0.02", "where = { batch = [] }", "a value of the plan"),
+    "condition as a truth": ("margin = 0.02", "where = { batch = true }", "a value of the plan"),
+    "condition as a fraction": ("margin = 0.02", "where = { batch = 1.0 }", "a value of the plan"),
+    "over one value that is left": ("margin = 0.02", 'over = "batch", where = { batch = 1 }', "at least two values"),
+    "arm twice": ('arm = "gelu"', 'arm = ["gelu", "gelu"]', "names an arm twice"),
+    "alpha of nothing": (RELATION, RELATION + "\nalpha = 0", "between 0 and 0.5"),
+    "alpha as text": (RELATION, RELATION + '\nalpha = "5 %"', "must be a number"),
+    "option that is no number": (
+        'workload = "operator"',
+        'workload = "operator"\noptions = { dim = nan }',
+        "finite number",
+    ),
+    "waits and has a plan": (RELATION, 'waits_for = "robustness"', "cannot have a plan"),
+    "follows itself": (GOOD[GOOD.index("relation") :], 'follows = "A1"', "follows itself"),
+    "long id": ('id = "A1"', f'id = "{"x" * 500}"', "short word"),
+    "deep nesting": ('id = "A1"', f'id = "A1"\nx = {"[" * 3000}{"]" * 3000}', "too deeply"),
     "ranking by a table that is not there": (RELATION, RELATION + '\nranking = "shazer-2020"', "published table"),
-    "waits for nothing known": (RELATION, 'waits_for = "rain"', "waits for one of"),
+    "waits for nothing known": (GOOD[GOOD.index("relation") :], 'waits_for = "rain"', "waits for one of"),
     "follows nobody": (GOOD[GOOD.index("relation") :], 'follows = "A9"', "unknown claim"),
     "relation as text": (RELATION, 'relation = "better"', "two brackets"),
     "otherwise as text": (RELATION, RELATION + '\notherwise = "x"', "list of sentences"),
@@ -109,6 +126,46 @@ def test_a_trend_needs_numbers(tmp_path: Path) -> None:
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(GatewiseError, match="cannot read the claims"):
         claims.ledger(tmp_path / "none.toml")
+
+
+MISTAKEN = {
+    "workload": ('workload = "operator"', 'workload = "nope"', "unknown workload 'nope'"),
+    "option": ('workload = "operator"', 'workload = "operator"\noptions = { dims = 3 }', "did you mean 'dim'"),
+    "value of an option": ('workload = "operator"', 'workload = "operator"\noptions = { dim = "x" }', "dim"),
+    "runtime": ("batch = [1, 8]", 'batch = [1, 8]\nruntimes = ["tensorrt"]', "unknown runtime"),
+    "arm": ('["relu", "gelu"]', '["relu", "gelu", "gelo"]', "unknown activation 'gelo'"),
+    "own function": ('workload = "operator"', 'model = "nowhere:build"', "cannot import 'nowhere'"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKEN)
+def test_mistake_in_a_plan_is_refused_before_anything_runs(tmp_path: Path, case: str) -> None:
+    old, new, expected = MISTAKEN[case]
+    assert old in GOOD
+    found = claims.ledger(written(tmp_path, GOOD.replace(old, new, 1)))
+    with pytest.raises(GatewiseError) as error:
+        claims.check_plans(found)
+    assert str(error.value).startswith("claim A1: ")
+    assert expected in str(error.value), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_ledger_has_no_mistake() -> None:
+    claims.check_plans(claims.ledger())
+
+
+def test_ring_of_claims_is_refused(tmp_path: Path) -> None:
+    ring = "".join(
+        f'[[claim]]\nid = "R{i}"\nsentence = "x"\nsource = "y"\nfollows = "R{(i + 1) % 3}"\n' for i in range(3)
+    )
+    with pytest.raises(GatewiseError, match="follows itself"):
+        claims.ledger(written(tmp_path, ring))
+
+
+def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert [claim.id for claim in claims.ledger(path)] == ["A1"]
 
 
 def test_two_claims_of_one_id_are_refused(tmp_path: Path) -> None:

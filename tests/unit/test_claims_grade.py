@@ -15,10 +15,10 @@ from gatewise.claims import Claim, Relation
 from gatewise.claims._compare import asked
 from gatewise.claims._grade import GRADES, grade
 from gatewise.claims._ranking import ranking
-from gatewise.claims._run import graded, run_claims
-from gatewise.claims._trial import STUDIES, at_level, count, trials_of
+from gatewise.claims._run import goal_of, graded, run_claims
+from gatewise.claims._trial import STUDIES, trials_of
 from gatewise.core import GatewiseError, Store, environment
-from gatewise.study import STORE, Plan, read_records, timed_family, to_plan
+from gatewise.study import STORE, Plan, read_records, to_plan
 
 Ratio = Callable[[str, dict[str, int], dict[str, Any]], float]
 
@@ -355,34 +355,87 @@ def claim(made: Plan, *relations: Relation, **more: Any) -> Claim:
     return Claim(**{"id": "A1", "sentence": "x", "source": "y", "relations": relations, "plan": made, **more})
 
 
-def test_a_study_is_run_at_the_level_of_the_claim(tmp_path: Path) -> None:
-    made = plan(part("a", batch=[1, 8]), part("b", batch=[1, 8]), part("c", batch=[1, 8]))
+def test_a_study_goes_on_while_the_claim_is_open(tmp_path: Path) -> None:
+    made = plan(part("a", batch=[1, 8]), part("b", batch=[1, 8]))
     one = claim(made, relation("worse"))
-    assert count(one.relations[0], made) == 6
-    strict = at_level(made, [one])
-    for each in strict.parts:
-        assert each.judge.alpha / timed_family(each) <= one.alpha / 6 + 1e-12
-    # With just the processes that such a study takes at first, the claim has its intervals.
-    from gatewise.study._budget import first_processes
-
-    records = stored(tmp_path, strict, arms(gelu=1.2), processes=first_processes(strict.parts[0]))
-    assert grade(asked(relation("worse"), records), one.alpha).grade == "supported"
-    loose = stored(tmp_path / "loose", made, arms(gelu=1.2), processes=7)
-    assert grade(asked(relation("worse"), loose), one.alpha).grade == "inconclusive"
+    few = stored(tmp_path / "few", made, arms(gelu=1.2), processes=8)
+    # Eight processes settle the study's own families of two, and not the claim's family of four.
+    assert goal_of([one])(few) == {
+        name: {f"latency batch={batch} tokens=16 threads=1 device=cpu" for batch in (1, 8)} for name in ("a", "b")
+    }
+    many = stored(tmp_path / "many", made, arms(gelu=1.2), processes=14)
+    assert goal_of([one])(many) == {}
 
 
-def test_level_of_a_plan_hangs_on_the_ledger_and_not_on_what_is_asked() -> None:
+def test_the_margin_of_the_claim_decides_when_it_is_settled(tmp_path: Path) -> None:
+    made = plan()
+    records = stored(tmp_path, made, arms(gelu=1.0), processes=14)
+    assert goal_of([claim(made, relation(margin=0.02))])(records) == {}
+    cell = "latency batch=1 tokens=16 threads=1 device=cpu"
+    assert goal_of([claim(made, relation(margin=0.0001))])(records) == {"main": {cell}}
+
+
+def test_a_trend_keeps_all_its_cells_open(tmp_path: Path) -> None:
+    made = plan(part("main", batch=[1, 8]))
+    records = stored(tmp_path, made, arms(gelu=1.1))
+    found = goal_of([claim(made, relation(over="batch", margin=0.00001))])(records)
+    assert len(found["main"]) == 2
+
+
+def test_another_claim_on_a_plan_leaves_its_study_where_it_is() -> None:
     made = plan(part("main", batch=[1, 2, 4, 8]))
     narrow = claim(made, relation(where={"batch": 1}), id="A1")
     wide = claim(made, relation(), relation("worse", than=("silu",)), id="A2")
-    alone = trials_of([narrow], [narrow, wide])
-    both = trials_of([wide, narrow], [narrow, wide])
+    alone, both = trials_of([narrow]), trials_of([wide, narrow])
     assert alone[0].name == both[0].name
     assert len(both) == 1
 
 
+def test_chains_are_graded_whatever_their_order(tmp_path: Path) -> None:
+    one = claim(plan(), relation(equivalent="refuted"))
+    links = [Claim(id=f"C{i}", sentence="x", source="y", follows=f"C{i + 1}" if i < 3 else "A1") for i in range(1, 4)]
+    trials = trials_of([one])
+    assert trials[0].plan is not None
+    stored(tmp_path / STUDIES / trials[0].name, trials[0].plan, arms())
+    for order in ([*links, one], [one, *reversed(links)]):
+        document = graded(order, trials, tmp_path, budget_s=None, replay={})
+        assert {entry["grade"] for entry in document["claims"]} == {"refuted"}
+
+
+def test_results_from_before_stay_on_the_page(tmp_path: Path) -> None:
+    one, other = claim(plan(), relation("worse"), id="A1"), claim(plan(part("else")), relation("worse"), id="A2")
+    absent = claim(plan(part("never")), relation("worse"), id="A3")
+    (trial,) = trials_of([other])
+    assert trial.plan is not None
+    stored(tmp_path / STUDIES / trial.name, trial.plan, arms(gelu=1.1))
+    document = run_claims(
+        [one], tmp_path, beside=[one, other, absent], budget_s=3.0, progress=lambda text, left_s: None, replay={}
+    )
+    assert [(entry["id"], entry["grade"]) for entry in document["claims"]] == [
+        ("A1", "inconclusive"),
+        ("A2", "supported"),
+    ]
+    assert [entry["id"] for entry in claims.only(document, ["A1"])["claims"]] == ["A1"]
+
+
+def test_open_claims_say_what_would_settle_them(tmp_path: Path) -> None:
+    records = stored(tmp_path, plan(), arms(gelu=1.0199))
+    found = grade(asked(relation(), records), 0.05)
+    assert found.grade == "inconclusive"
+    assert any("would settle the time per call" in line or "margin itself" in line for line in found.settle)
+    decided = grade(asked(relation("worse", margin=0.0), records), 0.05)
+    assert decided.grade == "supported"
+    assert decided.settle == []
+
+
+def test_control_that_came_out_the_other_way_is_not_called_unseen(tmp_path: Path) -> None:
+    records = stored(tmp_path, plan(), arms(gelu=1.0, silu=1.5))
+    wrong = asked(relation("better", arm=("silu",), control=True), records)
+    assert "came out the other way" in grade([*asked(relation(), records), *wrong], 0.05).reason
+
+
 def finished(tmp_path: Path, one: Claim, ratio: Ratio) -> dict[str, Any]:
-    trials = trials_of([one], [one])
+    trials = trials_of([one])
     assert trials[0].plan is not None
     stored(tmp_path / STUDIES / trials[0].name, trials[0].plan, ratio)
     return graded([one], trials, tmp_path, budget_s=60.0, replay={"A1": "gatewise claims A1"})
@@ -420,7 +473,7 @@ def test_claims_without_a_run_of_their_own(tmp_path: Path) -> None:
     one = claim(plan(), relation(equivalent="refuted"))
     waiting = Claim(id="A2", sentence="x", source="y", waits_for="robustness")
     following = Claim(id="A3", sentence="x", source="y", follows="A1")
-    trials = trials_of([one], [one])
+    trials = trials_of([one])
     assert trials[0].plan is not None
     stored(tmp_path / STUDIES / trials[0].name, trials[0].plan, arms())
     document = graded([following, waiting, one], trials, tmp_path, budget_s=None, replay={})
@@ -437,11 +490,11 @@ def test_missing_package_is_said_and_the_rest_runs(monkeypatch: pytest.MonkeyPat
     model["measure"] = {"metrics": ["latency"], "batch": [1]}
     both, alone = plan(part("main"), model), plan(model)
     monkeypatch.setattr("gatewise.claims._available.find_spec", lambda name: None)
-    (trial,) = trials_of([claim(both, relation())], [])
+    (trial,) = trials_of([claim(both, relation())])
     assert trial.plan is not None
     assert [each.name for each in trial.plan.parts] == ["main"]
     assert "is not installed" in trial.left_out[0]["reason"]
-    (trial,) = trials_of([claim(alone, relation())], [])
+    (trial,) = trials_of([claim(alone, relation())])
     assert trial.plan is None
     document = graded([trial.claims[0]], [trial], Path("nowhere"), budget_s=None, replay={})
     assert document["claims"][0]["grade"] == "not testable here"
@@ -449,7 +502,7 @@ def test_missing_package_is_said_and_the_rest_runs(monkeypatch: pytest.MonkeyPat
 
 def test_budget_that_is_too_small_is_open_and_says_what_it_takes(tmp_path: Path) -> None:
     one = claim(plan(), relation())
-    document = run_claims([one], tmp_path, ledger=[one], budget_s=3.0, progress=lambda text, left_s: None, replay={})
+    document = run_claims([one], tmp_path, budget_s=3.0, progress=lambda text, left_s: None, replay={})
     (entry,) = document["claims"]
     assert entry["grade"] == "inconclusive"
     assert "cannot give one verdict" in entry["reason"]

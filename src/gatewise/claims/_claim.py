@@ -102,12 +102,13 @@ class Claim:
 
     def __post_init__(self) -> None:
         good = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,40}", self.id) is not None
-        require(good, f"a claim's id is a short word such as G1, not {self.id!r}")
+        require(good, f"a claim's id is a short word such as G1, not {self.id[:40]!r}")
         require(bool(self.sentence.strip()), f"claim {self.id} needs a sentence: what is claimed, in your own words")
         require(bool(self.source.strip()), f"claim {self.id} needs a source: who says so")
         require(0 < self.alpha < 0.5, f"claim {self.id}: alpha must lie between 0 and 0.5, not {self.alpha!r}")
         if self.waits_for:
             require(self.waits_for in WAITS_FOR, f"claim {self.id} waits for one of {', '.join(WAITS_FOR)}")
+            require(self.plan is None, f"claim {self.id} waits for {self.waits_for}; it cannot have a plan as well")
             return
         if self.follows:
             require(self.plan is None, f"claim {self.id} follows from {self.follows} and needs no plan")
@@ -181,7 +182,10 @@ def _check_over(claim: str, relation: Relation, parts: list[Part]) -> None:
     require(relation.form != "spread" or trained, f"claim {claim}: form = 'spread' goes with metrics of training runs")
     require(relation.metric != "time_to_target", f"claim {claim}: time_to_target is not judged along {relation.over}")
     if relation.over in CONDITIONS:
-        enough = any(part.measure and len(getattr(part.measure, relation.over)) > 1 for part in parts)
+        kept = relation.where.get(relation.over)
+        allowed = None if kept is None else set(kept if isinstance(kept, list) else [kept])
+        values = [set(getattr(part.measure, relation.over)) for part in parts if part.measure]
+        enough = any(len(found if allowed is None else found & allowed) > 1 for found in values)
         require(enough, f"claim {claim}: over = {relation.over!r} needs at least two values of it in the plan")
         return
     options = [option for part in parts for option in part.subject.options]

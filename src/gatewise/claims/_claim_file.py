@@ -54,10 +54,12 @@ def read_claims(path: Path, *, plans: Path | None = None) -> list[Claim]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise GatewiseError(f"cannot read the claims {path}: {reason}") from error
+    except RecursionError as error:
+        raise GatewiseError(f"{path} is nested too deeply to be a claim file") from error
     except tomllib.TOMLDecodeError as error:
         raise GatewiseError(f"{path} is not valid TOML: {error}") from error
 
@@ -75,6 +77,13 @@ def to_claims(tables: dict[str, Any], where: str) -> list[Claim]:
     for claim in claims:
         if claim.follows and claim.follows not in ids:
             raise unknown_name(f"claim that {claim.id} follows", claim.follows, ids)
+    follows = {claim.id: claim.follows for claim in claims}
+    for claim in claims:
+        seen, name = {claim.id}, claim.follows
+        while name:
+            require(name not in seen, f"claim {claim.id} follows itself, by way of {claim.follows}")
+            seen.add(name)
+            name = follows[name]
     return claims
 
 
@@ -95,7 +104,7 @@ def _text(where: str, table: dict[str, Any], key: str) -> str:
 def _claim(entry: Any, plans: dict[str, Any], number: str) -> Claim:
     table = _keys(number, entry, CLAIM_KEYS)
     require("id" in table, f"{number} needs an id, a short word such as G1")
-    where = f"claim {table['id']}"
+    where = f"claim {str(table['id'])[:40]}"
     relations = table.get("relation", [])
     require(isinstance(relations, list), f"{where}: relations are written as [[claim.relation]], with two brackets")
     otherwise = table.get("otherwise", [])
@@ -104,7 +113,7 @@ def _claim(entry: Any, plans: dict[str, Any], number: str) -> Claim:
         f"{where}: otherwise is a list of sentences, not {otherwise!r}",
     )
     alpha = table.get("alpha", 0.05)
-    require(isinstance(alpha, float), f"{where}: alpha must be a number, not {alpha!r}")
+    require(type(alpha) in (int, float), f"{where}: alpha must be a number, not {alpha!r}")
     if table.get("ranking"):
         published_means(_text(where, table, "ranking"))  # refuses a table that is not there
     texts = ("id", "sentence", "source", "follows", "waits_for", "ranking")
@@ -135,12 +144,12 @@ def _relation(where: str, entry: Any) -> Relation:
     require(not missing, f"{where}: a relation needs {', '.join(NEEDED)}; {', '.join(missing)} missing")
     for key in ("metric", "is", "part", "over", "form", "equivalent"):
         _text(f"a relation of {where}", table, key)
-    conditions = table.get("where", {})
-    require(isinstance(conditions, dict), f"{where}: where must be a table such as {{ batch = 1 }}, not {conditions!r}")
+    _check_conditions(where, table.get("where", {}))
     require(type(table.get("control", False)) is bool, f"{where}: control is true or false")
     rest = {key: value for key, value in table.items() if key not in ("is", "arm", "than")}
+    arm, than = _labels(where, table, "arm"), _labels(where, table, "than")
     try:
-        return Relation(says=table["is"], arm=_labels(where, table, "arm"), than=_labels(where, table, "than"), **rest)
+        return Relation(says=table["is"], arm=arm, than=than, **rest)
     except GatewiseError as error:
         raise GatewiseError(f"{where}: {error}") from error
 
@@ -150,4 +159,13 @@ def _labels(where: str, table: dict[str, Any], key: str) -> tuple[str, ...]:
     labels = value if isinstance(value, list) else [value]
     good = bool(labels) and all(isinstance(label, str) and label for label in labels)
     require(good, f"{where}: {key} is the label of an arm, or a list of them, not {value!r}")
+    require(len(set(labels)) == len(labels), f"{where}: {key} names an arm twice: {', '.join(labels)}")
     return tuple(labels)
+
+
+def _check_conditions(where: str, conditions: Any) -> None:
+    require(isinstance(conditions, dict), f"{where}: where must be a table such as {{ batch = 1 }}, not {conditions!r}")
+    for key, value in conditions.items():
+        values = value if isinstance(value, list) else [value]
+        good = bool(values) and all(type(item) in (int, str) for item in values)
+        require(good, f"{where}: where.{key} is a value of the plan, or a list of them, not {value!r}")

@@ -23,6 +23,9 @@ class Asked:
     conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     evidence: Judgeable | None = None
     refusal: str | None = None
+    guards: tuple[tuple[str, str], ...] = ()
+    """The cells it is taken from, each with its part: what must go on while this is open."""
+
     notes: tuple[str, ...] = ()
     implementation: str | None = None
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -106,6 +109,7 @@ def _plain(relation: Relation, record: Record, entry: Between) -> Asked:
         conditions=entry.conditions,
         evidence=entry.evidence,
         refusal=entry.refusal,
+        guards=((entry.part, entry.guard),),
         notes=entry.notes,
         implementation=entry.implementation,
         cost=cost,
@@ -207,6 +211,7 @@ def _combined(
         | ({"runtime": first.runtime} if METRICS[relation.metric].evidence == "process" else {}),
         evidence=None if refusals else Evidence(effects=effects, rule=first.rule, method=first.effects.method),
         refusal=refusals[0] if refusals else None if effects else "it was not measured",
+        guards=tuple((entry.part, entry.guard) for entry in entries),
         notes=tuple(dict.fromkeys(note for entry in entries for note in entry.notes)),
         implementation=first.implementation,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from gatewise.study import Record
 
 from ._claim import Claim
-from ._grade import GRADES, INCONCLUSIVE, MEANING, Graded
+from ._grade import GRADES, MEANING, Graded
 from ._ranking import ranking
 from ._trial import STUDIES, Trial
 
@@ -34,8 +34,8 @@ def claim_entry(
         "subjects": [_subject(record) for record in records],
         "left_out": trial.left_out if trial else [],
         "ranking": ranking(claim.ranking, records) if claim.ranking else None,
-        "dropped": trial.open.get("dropped", []) if trial else [],
-        "next": trial.open.get("next", []) if trial and found.grade == INCONCLUSIVE else [],
+        "dropped": trial.dropped if trial else [],
+        "next": found.settle,
         "otherwise": list(claim.otherwise),
         "follows": claim.follows or None,
         "waits_for": claim.waits_for or None,
@@ -95,6 +95,19 @@ def document(entries: Sequence[dict[str, Any]], where: Mapping[str, Any], budget
     return json.loads(json.dumps(content, allow_nan=False))
 
 
+def only(content: dict[str, Any], ids: Sequence[str]) -> dict[str, Any]:
+    """The same document with some of its claims."""
+    entries = [entry for entry in content["claims"] if entry["id"] in ids]
+    counts = Counter(entry["grade"] for entry in entries)
+    return content | {"counts": {grade: counts[grade] for grade in GRADES}, "claims": entries}
+
+
+def _status(claim: Claim) -> str:
+    if claim.waits_for:
+        return f"waits for {claim.waits_for}"
+    return f"follows {claim.follows}" if claim.follows else "runs"
+
+
 def listing(claims: Sequence[Claim]) -> dict[str, Any]:
     """The claims without a run: what each says, and what it takes."""
     rows = [
@@ -102,7 +115,7 @@ def listing(claims: Sequence[Claim]) -> dict[str, Any]:
             "id": claim.id,
             "sentence": claim.sentence,
             "source": claim.source,
-            "status": f"waits for {claim.waits_for}" if claim.waits_for else "runs",
+            "status": _status(claim),
             "waits_for": claim.waits_for or None,
             "follows": claim.follows or None,
             "budget_s": claim.plan.budget_s if claim.plan else None,

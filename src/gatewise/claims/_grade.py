@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatewise.core import METRICS, Comparison, holm
+from gatewise.study import patience
 
 from ._compare import Asked
 
 SUPPORTED, REFUTED, EQUIVALENT = "supported", "refuted", "equivalent"
 INCONCLUSIVE, NOT_TESTABLE = "inconclusive", "not testable here"
 GRADES = (SUPPORTED, REFUTED, EQUIVALENT, INCONCLUSIVE, NOT_TESTABLE)
+
+HOPELESS = 50.0
+"""From this many times the evidence on, waiting is no advice."""
+
+UNITS = {"process": "processes", "seed": "seeds", "item": "items"}
 
 MEANING = {
     SUPPORTED: "every comparison came out as the sentence says",
@@ -29,6 +35,8 @@ class Graded:
     grade: str
     reason: str
     comparisons: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    settle: list[str] = field(default_factory=list[str])
+    """What would decide the rest, in sentences."""
 
 
 def grade_of(asked: Asked, comparison: Comparison) -> str:
@@ -51,20 +59,41 @@ def grade(asked: Sequence[Asked], alpha: float) -> Graded:
     A sentence is taken as it stands, without exceptions: one comparison against it refutes it. Where a control, a
     relation that is known to hold, was not found, nothing is graded: the test could not have seen the effect.
     """
-    answers = _judged([item for item in asked if not item.relation.control], alpha)
-    controls = [(item, _alone(item, alpha)) for item in asked if item.relation.control]
+    answers, controls = judged(asked, alpha)
     rows = [item.to_json(comparison, grade_of(item, comparison)) for item, comparison in (*answers, *controls)]
     lost = [item for item, comparison in controls if grade_of(item, comparison) != SUPPORTED]
     if lost:
         name = f"{METRICS[lost[0].relation.metric].label} of {lost[0].arm}"
-        reason = f"the control was not found ({name}), so this test could not have seen the effect"
-        return Graded(grade=INCONCLUSIVE, reason=reason, comparisons=rows)
+        against = any(item is lost[0] and grade_of(item, comparison) == REFUTED for item, comparison in controls)
+        how = "came out the other way" if against else "was not found"
+        reason = f"the control {how} ({name}), so this test cannot be trusted with the effect"
+        return Graded(grade=INCONCLUSIVE, reason=reason, comparisons=rows, settle=settle([*answers, *controls]))
     found = [grade_of(item, comparison) for item, comparison in answers]
     word = _together(found)
-    return Graded(grade=word, reason=_reason(word, found, answers), comparisons=rows)
+    more = settle(answers) if word == INCONCLUSIVE else []
+    return Graded(grade=word, reason=_reason(word, found, answers), comparisons=rows, settle=more)
 
 
-def _judged(asked: Sequence[Asked], alpha: float) -> list[tuple[Asked, Comparison]]:
+Answers = list[tuple[Asked, Comparison]]
+
+
+def judged(asked: Sequence[Asked], alpha: float) -> tuple[Answers, Answers]:
+    """The comparisons as one family, and the controls, each for itself."""
+    answers = _judged([item for item in asked if not item.relation.control], alpha)
+    return answers, [(item, _alone(item, alpha)) for item in asked if item.relation.control]
+
+
+def still_open(asked: Sequence[Asked], alpha: float) -> dict[str, set[str]]:
+    """By part, the cells that some comparison of a claim still needs."""
+    found: dict[str, set[str]] = {}
+    for item, comparison in (pair for pairs in judged(asked, alpha) for pair in pairs):
+        if comparison.verdict == INCONCLUSIVE:
+            for part, guard in item.guards:
+                found.setdefault(part, set()).add(guard)
+    return found
+
+
+def _judged(asked: Sequence[Asked], alpha: float) -> Answers:
     answers = {i: item.refused(alpha) for i, item in enumerate(asked) if item.refusal or item.evidence is None}
     family = [(i, item.evidence) for i, item in enumerate(asked) if i not in answers and item.evidence is not None]
     for (index, _), comparison in zip(family, holm([evidence for _, evidence in family], alpha), strict=True):
@@ -91,17 +120,68 @@ def _reason(word: str, found: Sequence[str], answers: Sequence[tuple[Asked, Comp
     if not total:
         return "nothing was measured that could decide it"
     if word in (SUPPORTED, EQUIVALENT):
-        one = "the one comparison" if total == 1 else f"all {total} comparisons"
-        return f"{one} came out {'as it says' if word == SUPPORTED else 'without a practical difference'}"
+        said = "as it says" if word == SUPPORTED else "without a practical difference"
+        return f"{_of(total, total)} came out {said}"
     if word == REFUTED:
-        against = f"{counts[REFUTED]} of {total} comparisons came out against it"
         held = f"; {counts[SUPPORTED]} came out as it says" if counts[SUPPORTED] else ""
-        return against + held
+        return f"{_of(counts[REFUTED], total)} came out against it{held}"
     if not counts[INCONCLUSIVE]:
-        return (
-            f"it depends: {counts[SUPPORTED]} of {total} came out as it says, {counts[EQUIVALENT]} make no difference"
-        )
+        rest = f"{counts[EQUIVALENT]} without a practical difference"
+        return f"it depends: {counts[SUPPORTED]} of {total} came out as it says, {rest}"
     reasons = Counter(str(c.reason) for (_, c), said in zip(answers, found, strict=True) if said == INCONCLUSIVE)
     decided = ", ".join(f"{counts[kind]} {kind}" for kind in (SUPPORTED, EQUIVALENT) if counts[kind])
     beside = f" (beside {decided})" if decided else ""
-    return f"{counts[INCONCLUSIVE]} of {total} comparisons are open{beside}: {reasons.most_common(1)[0][0]}"
+    return f"{_of(counts[INCONCLUSIVE], total)} {_are(counts[INCONCLUSIVE])} open{beside}: {_listed(reasons)}"
+
+
+def _of(some: int, total: int) -> str:
+    if total == 1:
+        return "the one comparison"
+    return f"all {total} comparisons" if some == total else f"{some} of {total} comparisons"
+
+
+def _are(many: int) -> str:
+    return "is" if many == 1 else "are"
+
+
+def _listed(reasons: Counter[str]) -> str:
+    """The commonest reasons; where there are several, each with its count."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    shown = [f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.most_common(2)]
+    more = len(reasons) - len(shown)
+    return "; ".join(shown) + (f"; and {more} other {'reason' if more == 1 else 'reasons'}" if more else "")
+
+
+def settle(answers: Answers) -> list[str]:
+    """What would decide the comparisons that are open: how much more evidence, or what stands in the way."""
+    needed: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    noisy: list[str] = []
+    unmeasured: list[str] = []
+    edge: list[str] = []
+    for item, found in answers:
+        if found.verdict != INCONCLUSIVE:
+            continue
+        label = METRICS[item.relation.metric].label
+        factor = patience(found)
+        if factor is None:
+            (noisy if "twin" in str(found.reason) else unmeasured).append(label)
+        elif factor >= HOPELESS:
+            edge.append(label)
+        else:
+            unit = UNITS[METRICS[item.relation.metric].evidence]
+            needed.setdefault((label, unit), []).append((round(found.n * factor), found.n))
+    lines: list[str] = []
+    for (label, unit), rows in needed.items():
+        want, have = max(want for want, _ in rows), min(have for _, have in rows)
+        lines.append(f"about {want} {unit} (now {have}) would settle the {label}")
+    lines += [f"a longer budget would measure the {label}" for label in dict.fromkeys(unmeasured)]
+    lines += [
+        f"a quieter machine or a longer budget would let the {label} be judged: the twin was not told equal"
+        for label in dict.fromkeys(noisy)
+    ]
+    lines += [
+        f"the {label} lies at the margin itself: no patience settles that, another margin may"
+        for label in dict.fromkeys(edge)
+    ]
+    return lines

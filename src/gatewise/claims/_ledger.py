@@ -35,5 +35,7 @@ def chosen(claims: Sequence[Claim], ids: Sequence[str]) -> list[Claim]:
             raise unknown_name("claim", name, known)
     wanted = [known[name] for name in ids]
     # A claim that follows from another needs that one's grade.
-    wanted += [known[claim.follows] for claim in wanted if claim.follows]
+    for claim in wanted:  # grows as it is read: chains are followed to their end, and have one
+        if claim.follows:
+            wanted.append(known[claim.follows])
     return list({claim.id: claim for claim in wanted}.values())

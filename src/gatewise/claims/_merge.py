@@ -7,8 +7,8 @@ from typing import Any
 
 from gatewise.core import GatewiseError
 
-from ._document import SCHEMA
 from ._grade import MEANING
+from ._merge_check import read
 
 MERGED = "gatewise.claims-merged/1"
 RESULT = "claims.json"
@@ -20,11 +20,13 @@ def merge(paths: Sequence[Path | str]) -> dict[str, Any]:
     A claim that is graded differently on two machines says so; there is no grade over all of them.
 
     Raises:
-        GatewiseError: less than two results, a file that is no result of `gatewise claims`, one given twice.
+        GatewiseError: less than two results, a file that is no result of `gatewise claims` or was edited into none, one
+            given twice.
     """
     if len(paths) < 2:
         raise GatewiseError("--merge needs the results of at least two machines: --merge A/claims.json B/claims.json")
-    documents = [_read(Path(path)) for path in paths]
+    files = [Path(path) / RESULT if Path(path).is_dir() else Path(path) for path in paths]
+    documents = [read(file) for file in files]
     names = _names([document["environment"] for document in documents])
     written = [(document["written"], json.dumps(document["environment"], sort_keys=True)) for document in documents]
     if len(set(written)) < len(written):
@@ -37,7 +39,7 @@ def merge(paths: Sequence[Path | str]) -> dict[str, Any]:
     for name, document in zip(names, documents, strict=True):
         for entry in document["claims"]:
             row = rows.setdefault(entry["id"], {"id": entry["id"], "sentence": entry["sentence"], "results": []})
-            row["results"].append({"machine": name} | entry)
+            row["results"].append({"machine": name} | entry | {"machine": name})
     for row in rows.values():
         grades = {result["grade"] for result in row["results"]}
         row["agree"] = len(grades) == 1 and len(row["results"]) > 1
@@ -45,25 +47,14 @@ def merge(paths: Sequence[Path | str]) -> dict[str, Any]:
     return {"schema": MERGED, "meaning": MEANING, "machines": machines, "claims": list(rows.values())}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    file = path / RESULT if path.is_dir() else path
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise GatewiseError(f"cannot read {file}: {reason}") from error
-    except json.JSONDecodeError as error:
-        raise GatewiseError(f"{file} is not JSON: {error}") from error
-    keys = ("environment", "claims", "written")
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA or any(key not in document for key in keys):
-        raise GatewiseError(f"{file} is no result of gatewise claims (schema {SCHEMA})")
-    return document
-
-
 def _names(environments: Sequence[dict[str, Any]]) -> list[str]:
     """A short name for each machine; equal ones are numbered."""
-    names = [f"{where.get('cpu', 'unknown')}, {where.get('cores', '?')} cores" for where in environments]
+    names = [f"{where.get('cpu') or 'unknown'}, {_cores(where.get('cores'))}" for where in environments]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)
     ]
+
+
+def _cores(count: int | None) -> str:
+    return f"{'?' if count is None else count} core{'' if count == 1 else 's'}"

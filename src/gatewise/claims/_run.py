@@ -6,23 +6,48 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.core import GatewiseError, environment
-from gatewise.study import STORE, BudgetTooSmallError, OtherStudyError, Record, evaluate, read_records, read_study
+from gatewise.core import GatewiseError, MissingExtraError, environment
+from gatewise.study import (
+    STORE,
+    BudgetTooSmallError,
+    Goal,
+    OtherStudyError,
+    Record,
+    check_part,
+    evaluate,
+    read_records,
+    read_study,
+)
 
 from ._claim import Claim
 from ._compare import asked
 from ._document import claim_entry, document
-from ._grade import INCONCLUSIVE, NOT_TESTABLE, REFUTED, Graded, grade
+from ._grade import INCONCLUSIVE, NOT_TESTABLE, REFUTED, Graded, grade, still_open
 from ._trial import STUDIES, Trial, trials_of
 
 Progress = Callable[[str, float], None]
+
+
+def check_plans(claims: Sequence[Claim]) -> None:
+    """Every name in the plans of claims, before anything is run. Raises `GatewiseError` in one line.
+
+    A package that is not installed is no mistake of the claim's: it is said with the grade.
+    """
+    for claim in claims:
+        for part in claim.plan.parts if claim.plan else ():
+            try:
+                check_part(part)
+            except MissingExtraError:
+                continue
+            except GatewiseError as error:
+                raise GatewiseError(f"claim {claim.id}: {error}".replace("\n", "; ")) from error
 
 
 def run_claims(
     claims: Sequence[Claim],
     out: Path | str,
     *,
-    ledger: Sequence[Claim],
+    beside: Sequence[Claim] = (),
     budget_s: float | None,
     progress: Progress,
     replay: Mapping[str, str],
@@ -31,8 +56,8 @@ def run_claims(
 
     Args:
         claims: what to test; those that follow from others or wait for a capability are graded without a run.
-        ledger: all claims of the file that they come from.
         out: where the studies are kept. What was measured there before is not measured again.
+        beside: claims that are not run now, and are graded where `out` holds their study from before.
         budget_s: seconds for all of them, shared by what their plans ask for; None gives each what it asks for.
         progress: told what is being done.
         replay: by claim, the command that runs it again.
@@ -46,12 +71,19 @@ def run_claims(
         (folder / STUDIES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise GatewiseError(f"cannot write to {out}: {error.strerror}") from error
-    trials = trials_of(claims, ledger)
+    trials = trials_of(claims)
     deadline = None if budget_s is None else time.monotonic() + budget_s
     for index, trial in enumerate(trials):
         if trial.plan is not None:
             _run(trial, folder, _share(trials[index:], deadline), progress)
-    return graded(claims, trials, folder, budget_s=budget_s, replay=replay)
+    known = {claim.id for claim in claims}
+    stored = [trial for trial in trials_of([c for c in beside if c.id not in known]) if _is_stored(trial, folder)]
+    others = [claim for trial in stored for claim in trial.claims]
+    return graded([*claims, *others], [*trials, *stored], folder, budget_s=budget_s, replay=replay)
+
+
+def _is_stored(trial: Trial, folder: Path) -> bool:
+    return trial.plan is not None and (folder / STUDIES / trial.name / STORE).is_file()
 
 
 def _share(waiting: Sequence[Trial], deadline: float | None) -> float:
@@ -62,6 +94,20 @@ def _share(waiting: Sequence[Trial], deadline: float | None) -> float:
         return first.budget_s
     wanted = sum(trial.plan.budget_s for trial in waiting if trial.plan)
     return max(1.0, (deadline - time.monotonic()) * first.budget_s / wanted)
+
+
+def goal_of(claims: Sequence[Claim]) -> Goal:
+    """A study goes on while some comparison of these claims is open: at their margins, along what they go over."""
+
+    def goal(records: Sequence[Record]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for claim in claims:
+            entries = [item for relation in claim.relations for item in asked(relation, records)]
+            for part, guards in still_open(entries, claim.alpha).items():
+                found.setdefault(part, set()).update(guards)
+        return found
+
+    return goal
 
 
 def _run(trial: Trial, folder: Path, budget_s: float, progress: Progress) -> None:
@@ -75,6 +121,7 @@ def _run(trial: Trial, folder: Path, budget_s: float, progress: Progress) -> Non
             where,
             resume=(where / STORE).exists(),
             progress=lambda text, left_s: progress(f"{names}: {text}", left_s),
+            goal=goal_of(trial.claims),
         )
     except BudgetTooSmallError as error:
         trial.failure, trial.too_small = str(error).replace("\n", "; "), True
@@ -92,22 +139,21 @@ def graded(
     entries: dict[str, dict[str, Any]] = {}
     for trial in trials:
         where = folder / STUDIES / trial.name
-        records = read_records(where) if trial.plan and (where / STORE).is_file() else []
-        trial.open = _open(where) if records else {}
+        records = read_records(where) if _is_stored(trial, folder) else []
+        trial.dropped = read_study(where)["study"]["dropped"] if records else []
         for claim in trial.claims:
             found = _grade(claim, trial, records)
             entries[claim.id] = claim_entry(claim, found, trial=trial, records=records, replay=replay.get(claim.id, ""))
-    for claim in claims:
-        if claim.id not in entries:
+    waiting = [claim for claim in claims if claim.id not in entries]
+    while waiting:
+        # A claim that follows from one that itself follows comes after it.
+        names = {claim.id for claim in waiting}
+        ready = [claim for claim in waiting if claim.follows not in names]
+        for claim in ready or waiting:
             found = _untested(claim, entries)
             entries[claim.id] = claim_entry(claim, found, trial=None, records=[], replay=replay.get(claim.id, ""))
+        waiting = [claim for claim in waiting if claim.id not in entries]
     return document([entries[claim.id] for claim in claims], environment(), budget_s)
-
-
-def _open(where: Path) -> dict[str, Any]:
-    """What a study had to drop to keep its budget, and what would settle the rest."""
-    found = read_study(where)
-    return {"dropped": found["study"]["dropped"], "next": found["verdict"]["next"]}
 
 
 def _grade(claim: Claim, trial: Trial, records: Sequence[Record]) -> Graded:
@@ -127,12 +173,12 @@ def _grade(claim: Claim, trial: Trial, records: Sequence[Record]) -> Graded:
 
 
 def _untested(claim: Claim, entries: Mapping[str, Mapping[str, Any]]) -> Graded:
-    """The grade of a claim without a run of its own."""
+    """The grade of a claim without a run of its own. It falls with the one it rests on, and needs more to stand."""
     if claim.waits_for:
         return Graded(grade=NOT_TESTABLE, reason=f"waits for {claim.waits_for}")
     other = entries.get(claim.follows)
     if other is None:
-        return Graded(grade=INCONCLUSIVE, reason=f"it follows from {claim.follows}, which was not run")
+        return Graded(grade=INCONCLUSIVE, reason=f"it rests on {claim.follows}, which was not run")
     word = other["grade"]
     reason = f"it rests on {claim.follows}, which is {word}"
     return Graded(grade=REFUTED if word == REFUTED else INCONCLUSIVE if word != NOT_TESTABLE else word, reason=reason)

@@ -29,6 +29,8 @@ def run(parsed: argparse.Namespace) -> int:
         return _finish(document, Path(parsed.out) if parsed.out else None, as_json=parsed.json)
     known = claims.ledger(parsed.file)
     wanted = claims.chosen(known, parsed.ids)
+    if parsed.file:
+        claims.check_plans(known)  # the built-in ones are checked by the tests
     if parsed.list:
         document = claims.listing(wanted)
         if parsed.json:
@@ -50,8 +52,12 @@ def _check(parsed: argparse.Namespace) -> None:
         raise GatewiseError(f"{modes[0]} takes no claim ids, not {' '.join(parsed.ids)}")
     if parsed.merge and parsed.file:
         raise GatewiseError("--merge reads results, not a claim file; leave --file out")
-    if parsed.out is not None and not parsed.out.strip():
-        raise GatewiseError("--out needs a folder's name")
+    if parsed.out is not None and (parsed.list or parsed.published):
+        raise GatewiseError(f"{modes[0]} writes nothing; leave --out out")
+    for name in ("out", "file"):
+        value = getattr(parsed, name)
+        if value is not None and not value.strip():
+            raise GatewiseError(f"--{name} needs a name")
 
 
 def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
@@ -62,12 +68,13 @@ def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
     budget_s = seconds(parsed.budget) if parsed.budget else None
     if budget_s is None and not parsed.json:
         asked = sum({claim.plan.fingerprint: claim.plan.budget_s for claim in wanted if claim.plan}.values())
-        print(f"gatewise: the plans ask for {asked / 60:.0f} min; --budget makes it less", file=sys.stderr)
+        if asked:
+            print(f"gatewise: the plans ask for {asked / 60:.0f} min; --budget makes it less", file=sys.stderr)
     progress = Progress(sys.stderr)
-    replay = {claim.id: _replay(parsed, claim.id) for claim in wanted}
+    replay = {claim.id: _replay(parsed, claim.id) for claim in known}
     try:
         document = claims.run_claims(
-            wanted, out, ledger=known, budget_s=budget_s, progress=progress.show, replay=replay
+            wanted, out, beside=known, budget_s=budget_s, progress=progress.show, replay=replay
         )
     except KeyboardInterrupt:
         progress.close()
@@ -75,25 +82,27 @@ def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
         return INTERRUPTED
     finally:
         progress.close()
-    return _finish(document, out, as_json=parsed.json)
+    ids = [claim.id for claim in wanted]
+    return _finish(document, out, as_json=parsed.json, shown=claims.only(document, ids))
 
 
 def _replay(parsed: argparse.Namespace, claim: str) -> str:
     words = ["gatewise", "claims", claim]
-    for name in ("file", "budget"):
+    for name in ("file", "budget", "out"):
         value = getattr(parsed, name)
         words += [f"--{name}", str(value)] if value is not None else []
     return shlex.join(words)
 
 
-def _finish(document: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
+def _finish(document: dict[str, Any], out: Path | None, *, as_json: bool, shown: dict[str, Any] | None = None) -> int:
+    """Write the whole document, and print what was asked for."""
     from gatewise import report
 
     written = report.write_claims(document, out) if out else []
     if as_json:
-        print(json.dumps(document, allow_nan=False))
+        print(json.dumps(shown or document, allow_nan=False))
         return 0
-    report.claims_terminal(document)
+    report.claims_terminal(shown or document)
     if written:
         print(f"\nwritten: {', '.join(str(path) for path in written)}")
     return 0

@@ -3,7 +3,8 @@
 from ._between import Between as Between
 from ._between import between as between
 from ._builtin import builtin as builtin
-from ._cells import timed_family as timed_family
+from ._check import check_part as check_part
+from ._conductor import Goal as Goal
 from ._conductor import Progress as Progress
 from ._cost import million_requests as million_requests
 from ._effects import Effects as Effects
@@ -26,3 +27,4 @@ from ._plan_file import apply_settings as apply_settings
 from ._plan_file import read_plan as read_plan
 from ._plan_file import to_plan as to_plan
 from ._record import Record as Record
+from ._verdict import patience as patience

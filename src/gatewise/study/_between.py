@@ -22,6 +22,7 @@ class Between:
         effects: by process, seed or item, on the rule's scale; empty with a `refusal`.
         evidence: what is judged, unless there is a refusal.
         refusal: why there is nothing to judge: not measured, a run that failed, a twin that is not equivalent.
+        guard: the cell whose twin guards it, empty where there is none.
         notes: what must be said beside the verdict, such as unmatched parameters.
         implementation: what ran for `arm`, in words.
     """
@@ -36,6 +37,7 @@ class Between:
     effects: Effects
     evidence: Judgeable | None
     refusal: str | None
+    guard: str
     notes: tuple[str, ...]
     implementation: str | None
 
@@ -105,6 +107,7 @@ def _entry(
         effects=effects,
         evidence=evidence,
         refusal=refusal,
+        guard=guard,
         notes=tuple(note for note in unfair if note),
         implementation=_implementation(record, arm, cell, metric),
     )

@@ -199,7 +199,8 @@ def allocate(plan: Plan, prices: Prices, left_s: float, *, timed_before: bool = 
         schedule.step_time = False
         schedule.drop(
             "step_time, time_to_target",
-            f"they take {spoken(steps)} beside the training's {spoken(least)}, and {spoken(max(left, 0))} are left",
+            f"they take {spoken(steps)}{f' beside {spoken(least)} of training' if least else ''}, and "
+            f"{spoken(max(left, 0))} are left",
         )
         steps = 0.0
     left -= steps

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from ._workers import WorkerFailedError, in_turn, one_job, queue, side_by_side
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds that are left of the plan."""
+
+
+Goal = Callable[[Sequence[Record]], Mapping[str, set[str]]]
+"""What is still open, from the records of all parts: by part, the guards (see `Between.guard`) of its timed cells."""
 
 
 def check_subject(part: Part) -> None:
@@ -44,6 +48,7 @@ class Conductor:
     store: Store
     out: Path
     progress: Progress
+    goal: Goal | None = None
     deadline: float = 0.0
     schedule: budget.Schedule = field(default_factory=budget.Schedule)
     prices: budget.Prices = field(default_factory=budget.Prices)
@@ -55,7 +60,8 @@ class Conductor:
         self.prices.side_by_side = min(2, num_cores())
         for part in self.plan.parts:
             check_subject(part)
-        budget.check_affordable(self.plan, self.prices, self.plan.budget_s - budget.PREPARE_S, budget.PREPARE_S)
+        if self._nothing_measured():
+            budget.check_affordable(self.plan, self.prices, self.plan.budget_s - budget.PREPARE_S, budget.PREPARE_S)
         try:
             for part in self.plan.parts:
                 self._prepare(part)
@@ -158,7 +164,7 @@ class Conductor:
         assert part.measure is not None
         while True:
             record = read_record(self.store, part)
-            still_open = unsettled(judged(record), TIMED)
+            still_open = self._open(record, TIMED)
             open_cells = [c for c in cells(part.measure) if any(f"{name} {c.id}" in still_open for name in TIMED)]
             number = self._count(part)[0]
             price = self.prices.process_s(part, self.schedule.rounds.get(part.name, 1), self.schedule.slice_s)
@@ -204,6 +210,13 @@ class Conductor:
             dtype=found[0].dtype,
             seed=self._seed(part, f"time{suffix}", number),
         )
+
+    def _open(self, record: Record, metrics: Sequence[str]) -> set[str]:
+        """The guards of a part's cells that are still open: by the goal, or by the study's own comparisons."""
+        if self.goal is None:
+            return unsettled(judged(record), metrics)
+        found = self.goal([read_record(self.store, part) for part in self.plan.parts])
+        return {guard for guard in found.get(record.part.name, set()) if guard.split()[0] in metrics}
 
     def _fits(self, record: Record, processes: int) -> bool:
         """Whether all arms and the twin can stand in one process (with as many processes as load side by side)."""
@@ -268,7 +281,7 @@ class Conductor:
         while True:
             record = read_record(self.store, part)
             number = record.next_process(STEP_CELL)
-            settled = number > 0 and not unsettled(judged(record), ("step_time",))
+            settled = number > 0 and not self._open(record, ("step_time",))
             if settled or number >= until or not self._affords(budget.STEP_PROCESS_S * self.prices.side_by_side):
                 return
             self._tell(f"{part.name}: timing steps, process {number + 1} of at least {budget.first_processes(part)}")

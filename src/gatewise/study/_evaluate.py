@@ -11,7 +11,7 @@ from typing import Any
 
 from gatewise.core import GatewiseError, Store, environment, same_machine
 
-from ._conductor import Conductor, Progress
+from ._conductor import Conductor, Goal, Progress
 from ._errors import OtherStudyError
 from ._plan import Plan, from_json
 from ._record import Record, read_record
@@ -96,7 +96,13 @@ def _forget(folder: Path, *, made: bool) -> None:
 
 
 def evaluate(
-    plan: Plan, out: Path | str, *, resume: bool = False, progress: Progress = _quiet, replay: str = ""
+    plan: Plan,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    progress: Progress = _quiet,
+    replay: str = "",
+    goal: Goal | None = None,
 ) -> dict[str, Any]:
     """Run a study and return its document (schema `gatewise.result/1`).
 
@@ -106,6 +112,7 @@ def evaluate(
         resume: go on with the study that stands there. Finished cells are never measured again.
         progress: told what is being done and how many seconds of the budget are left.
         replay: the command that runs this study, for the record.
+        goal: says what is still open, where it is not the study's own comparisons that matter.
 
     Raises:
         GatewiseError: bad input, a budget that cannot give one verdict, a disk that is full, a worker that crashed.
@@ -119,7 +126,7 @@ def evaluate(
     try:
         with _terminable():
             store.put("finished", False)
-            Conductor(plan=plan, store=store, out=folder, progress=progress).run()
+            Conductor(plan=plan, store=store, out=folder, progress=progress, goal=goal).run()
             store.put("finished", True)
     except GatewiseError:
         if not existed and not any(store.cells(part.name) for part in plan.parts):

@@ -86,6 +86,8 @@ class Subject:
     """Settings of a built-in workload: `{ dim = 96, layers = 4 }`."""
 
     def __post_init__(self) -> None:
+        odd = [key for key, value in self.options.items() if type(value) is float and not math.isfinite(value)]
+        _require(not odd, f"[subject] options: {', '.join(odd)} must be a finite number")
         _require(not self.options or bool(self.workload), "[subject] options go with a built-in workload, not a model")
         _require(bool(self.workload) != bool(self.model), "[subject] needs either workload or model")
         if self.data or self.text or self.target:

@@ -66,10 +66,11 @@ def latency(job: dict[str, Any]) -> Run:
         for cell in rng.sample(job["cells"], len(job["cells"])):
             inputs = moved(made.inputs(cell["batch"], cell["tokens"], rng.randrange(2**31)), job["device"], dtype)
             calls: dict[str, Callable[[], object]] = {}
+            planted = any(arm["slowdown"] for arm in job["arms"])  # then every arm bears the cost of planting
             run_once = measure.with_backward(made.run) if cell["backward"] else made.run
             for arm in job["arms"]:
                 call = _call(run_once, prepared[arm["label"]].model, inputs)
-                calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if arm["slowdown"] else call
+                calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if planted else call
             effort = measure.Effort(seconds=cell["seconds"], fewest=job["rounds"], warmup=1)
             with contextlib.nullcontext() if cell["backward"] else torch.inference_mode():
                 times = measure.interleave(calls, effort=effort, seed=rng.randrange(2**31), synchronise=synchronise)

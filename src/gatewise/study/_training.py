@@ -23,12 +23,17 @@ PRICE_STEPS = 12
 def trainable(part: Part) -> Any:
     """The part's workload, which can build its model anew. Raises `GatewiseError` where it cannot."""
     made = subject_workload(part)
+    check_trainable(part, made)
+    return made
+
+
+def check_trainable(part: Part, made: Workload) -> None:
+    """Raises `GatewiseError` where a part's workload or one of its arms cannot be trained from scratch."""
     if not hasattr(made, "fresh"):
         names = [name for name in WORKLOADS if hasattr(WORKLOADS[name], "fresh")]
         raise GatewiseError(f"{made.name} cannot be trained from scratch\nvalid: {', '.join(names)}")
     if any(arm.name == ORIGINAL for arm in part.arms):
         raise GatewiseError("the arm 'original' has no architecture to train from scratch; name an activation")
-    return made
 
 
 def implementation() -> str:
@@ -123,10 +128,11 @@ def step_time(job: dict[str, Any]) -> Run:
     rng = random.Random(job["seed"])
     plan = _settings(part)
     calls: dict[str, Callable[[], object]] = {}
+    planted = any(entry["slowdown"] for entry in job["arms"])  # then every arm bears the cost of planting
     for entry in rng.sample(job["arms"], len(job["arms"])):
         arm = planned[entry["arm"]]
         step = train.step_runner(made, arm.name, seed=job["seed"], plan=plan, matching=arm.matching)
-        calls[entry["label"]] = measure.slowed(step, entry["slowdown"]) if entry["slowdown"] else step
+        calls[entry["label"]] = measure.slowed(step, entry["slowdown"]) if planted else step
 
     def run() -> dict[str, Any]:
         effort = measure.Effort(seconds=job["seconds"], most=200)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gatewise.core import METRICS, Verdict
+from gatewise.core import METRICS, Comparison, Verdict
 
 from ._cells import TRAIN, cells
 from ._cost import million_requests
@@ -128,7 +128,7 @@ def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
     for metric in dict.fromkeys(answer.question.metric for answer in answers):
         still_open = [a for a in answers if a.question.metric == metric and a.comparison.verdict == "inconclusive"]
         what = f"{METRICS[metric].label} of {_who(still_open)}"
-        factors = {id(answer): factor for answer in still_open if (factor := _more(answer)) is not None}
+        factors = {id(a): factor for a in still_open if (factor := patience(a.comparison)) is not None}
         if not factors:
             for reason in dict.fromkeys(str(answer.comparison.reason) for answer in still_open):
                 refused.setdefault(reason, []).append(what)
@@ -164,9 +164,8 @@ def _who(answers: Sequence[Judged]) -> str:
     return listed(list(dict.fromkeys(f"{a.question.arm}{at(a.question.conditions)}" for a in answers)))
 
 
-def _more(answer: Judged) -> float | None:
+def patience(found: Comparison) -> float | None:
     """How many times as much evidence would bring the interval clear of the nearest limit, were the estimate true."""
-    found = answer.comparison
     if found.interval is None or found.estimate is None:
         return None
     distance = min(abs(found.estimate - limit) for limit in found.limits)
