@@ -107,6 +107,8 @@ def _headline(rows: Sequence[Row], machines: Sequence[Machine]) -> str:
     claims = f"{words.counted(len(rows), 'claim')} on {words.counted(len(machines), 'machine')}"
     if not both:
         return f"{claims}: none was tested on more than one of them."
+    if not differ and len(both) == 1:
+        return f"{claims}: the one that was tested on several came out alike."
     if not differ:
         return f"{claims}: all {len(both)} that were tested on several came out alike."
     return f"{claims}: {differ} {'comes' if differ == 1 else 'come'} out differently, {len(both) - differ} alike."

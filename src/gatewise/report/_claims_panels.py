@@ -127,7 +127,7 @@ class ClaimPanel(Panel):
             return replace(row, arm=self.name(row), group=row.pair if self.by_pair else "")
 
         others = list(dict.fromkeys(row.than for row in self.rows))
-        against = others[0] if len(others) == 1 else "the other arm of each pair"
+        against = self.baseline or (others[0] if len(others) == 1 else "the other arm of each pair")
         return replace(self, label=self.title, rows=tuple(map(labelled, self.rows)), baseline=against)
 
     def name(self, row: Compared) -> str:
@@ -162,9 +162,11 @@ def _panel(found: Sequence[Document]) -> ClaimPanel:
     direction = text(first.get("direction")) or (known.direction if known else "lower")
     unit = text(first.get("unit")) or (known.unit if known else "")
     margins = [margin for each in found if (margin := number(each.get("margin")))]
-    trend = words.trend(text(first.get("over")), text(first.get("form")))
+    over, form = text(first.get("over")), text(first.get("form"))
     places = num.decimals(min(margins, default=None), kind)
     shared, rows = _rows(found, kind, places)
+    sides = {(row.arm, row.than) for row in rows}
+    trend = words.trend(over, form, kind, sides.pop() if len(sides) == 1 else None)
     return ClaimPanel(
         part="",
         metric=text(first.get("metric")),
@@ -172,7 +174,7 @@ def _panel(found: Sequence[Document]) -> ClaimPanel:
         kind=kind,
         lower_is_better=direction != "higher",
         time=unit == "s" and not trend,
-        baseline="",
+        baseline=words.unchanged(form, kind) if over else "",
         shared=shared,
         margin=_same([row.margin for row in rows]),
         level=_level(found),

@@ -11,7 +11,7 @@ from ._claims_panels import ClaimPanel, label, panels
 from ._facts import Item
 from ._read import Document, number, record, records, strings, text
 
-PARAMETERS = "parameters"
+PARAMETER = "parameter"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ def _here(machine: str, sizes: str) -> str:
 def _largest(entries: Iterable[Document]) -> str:
     counts = [count for entry in entries for each in records(entry, "subjects") for count in _numbers(each)]
     return (
-        f"The largest model measured here has {num.count(max(counts))} parameters."
+        f"The largest model measured here has {words.counted(max(counts), 'parameter')}."
         if counts and max(counts) > 0
         else ""
     )
@@ -185,8 +185,8 @@ def _subject(subject: Document) -> Item:
     settings = _facts.fact("", record(subject, "training"))
     found = [
         ", ".join([text(subject.get("workload")), *(words.condition(text(key), value) for key, value in options)]),
-        _counts(record(subject, "parameters"), PARAMETERS),
-        _counts(record(subject, "flops"), "FLOPs a call"),
+        _counts(record(subject, "parameters"), PARAMETER),
+        _counts(record(subject, "flops"), "FLOP", " a call"),
         f"training: {settings}" if settings else "",
         _terms(record(subject, "cost")),
         *map(_silent, record(subject, "silent_units").items()),
@@ -200,20 +200,20 @@ def _silent(found: tuple[str, object]) -> str:
     silent, units, tokens = (number(facts.get(name)) for name in ("silent", "units", "tokens"))
     if silent is None or units is None or tokens is None:
         return ""
-    return (
-        f"{arm}: {num.count(silent)} of {num.count(units)} hidden units never positive over {num.count(tokens)} tokens"
-    )
+    hidden, seen = words.counted(units, "hidden unit"), words.counted(tokens, "token")
+    return f"{arm}: {num.count(silent)} of {hidden} never positive over {seen}"
 
 
-def _counts(held: Document, what: str) -> str:
+def _counts(held: Document, one: str, each: str = "") -> str:
     """An exact count by arm; said once where all arms have the same. A function has no matrices, hence no FLOPs."""
     found = {text(arm): number(value) for arm, value in held.items()}
     known = {arm: num.count(value) for arm, value in found.items() if value is not None}
     if not known or not any(found.values()):
-        return f"no {what}" if known and what == PARAMETERS else ""
+        return f"no {one}s" if known and one == PARAMETER else ""
     if len(set(known.values())) == 1 and len(known) == len(found):
-        return f"{next(iter(known.values()))} {what}{' in each arm' if len(known) > 1 else ''}"
-    return f"{what}: " + ", ".join(f"{arm} {known.get(arm, num.MISSING)}" for arm in found)
+        shown = next(iter(known.values()))
+        return f"{shown} {one}{'' if shown == '1' else 's'}{each}{' in each arm' if len(known) > 1 else ''}"
+    return f"{one}s{each}: " + ", ".join(f"{arm} {known.get(arm, num.MISSING)}" for arm in found)
 
 
 def _order(ranking: Document) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def headline(grades: list[str]) -> str:
         return f"The one claim {_TALLY[grades[0]][0]}." if grades[0] else "The one claim has no grade."
     found = [f"{grades.count(word)} {_TALLY[word][grades.count(word) > 1]}" for word in GRADES if word in grades]
     if "" in grades:
-        found.append(f"{grades.count('')} without a grade")
+        found.append(f"{grades.count('')} {'has' if grades.count('') == 1 else 'have'} no grade")
     if len(found) == 1:
         word = found[0].partition(" ")[2]
         return f"All {len(grades)} claims {word}."
@@ -71,9 +71,9 @@ def listed(found: list[str]) -> str:
     return " and ".join(each for each in (", ".join(found[:-1]), found[-1]) if each) if found else ""
 
 
-def counted(many: int, one: str, several: str = "") -> str:
-    """A count with its noun: "1 claim", "25 claims"."""
-    return f"{many} {one if many == 1 else several or one + 's'}"
+def counted(many: float, one: str, several: str = "") -> str:
+    """A count with its noun: "1 claim", "25,000 tokens"."""
+    return f"{num.count(many)} {one if many == 1 else several or one + 's'}"
 
 
 def condition(name: str, value: object) -> str:
@@ -83,26 +83,41 @@ def condition(name: str, value: object) -> str:
     return f"{name.replace('_', ' ')} {shown}" if shown else ""
 
 
-def trend(over: str, form: str) -> str:
-    """What a comparison along a condition looks at, empty for a plain one."""
+def trend(over: str, form: str, kind: str, pair: tuple[str, str] | None) -> str:
+    """What a comparison along a condition looks at, empty for a plain one; `pair` is None where there are several."""
     if not over:
         return ""
     name = over.replace("_", " ")
     if form == "spread":
-        return f"range along {name}"
+        sides = f"{pair[0]} against {pair[1]}" if pair else "one arm of each pair against the other"
+        return f"how far each arm's own values range along {name}, {sides}"
+    what = "ratio" if kind == "ratio" else "difference"
+    sign = "/" if kind == "ratio" else num.MINUS
+    what = f"the {what} {pair[0]} {sign} {pair[1]}" if pair else f"the {what} of each pair"
     if form == "change":
-        return f"last {name} against the first"
-    return "change from part to part" if over == "part" else f"change with each doubling of {name}"
+        last = "in the last part against the first" if over == "part" else f"at the largest {name} against the smallest"
+        return f"{what} {last}"
+    return f"how {what} changes {'from part to part' if over == 'part' else f'with each doubling of {name}'}"
+
+
+def unchanged(form: str, kind: str) -> str:
+    """What a comparison along a condition comes to where there is no trend."""
+    if form == "spread":
+        return "equal ranges"
+    return "an unchanged ratio" if kind == "ratio" else "an unchanged difference"
 
 
 def relation(found: Document, label: str) -> str:
     """What would support the claim, in one line."""
-    arms, others = listed(strings(found, "arm")), listed(strings(found, "than"))
+    mine, base = strings(found, "arm"), strings(found, "than")
+    arms, others = listed(mine), listed(base)
     says = {"equivalent": "equivalent to", "not worse": "not worse than"}
     word = text(found.get("is"))
-    along = trend(text(found.get("over")), text(found.get("form")))
     known = METRICS.get(text(found.get("metric")))
-    limit = margin(number(found.get("margin")), known.kind if known else "difference")
+    kind = known.kind if known else "difference"
+    pair = (mine[0], base[0]) if len(mine) == len(base) == 1 else None
+    along = trend(text(found.get("over")), text(found.get("form")), kind, pair)
+    limit = margin(number(found.get("margin")), kind)
     where = [condition(text(key), value) for key, value in record(found, "where").items()]
     rest = [
         along,
