@@ -33,8 +33,10 @@ def figure(document: dict[str, Any], quantity: str) -> dict[str, Any]:
 
 
 def packaged(name: str) -> str:
+    """The text of a packaged source under another name."""
     folder = files("gatewise.claims") / "_published" / "tables"
-    return next(item.read_text("utf-8") for item in folder.iterdir() if item.name.endswith(f"-{name}.toml"))
+    text = next(item.read_text("utf-8") for item in folder.iterdir() if item.name.endswith(f"-{name}.toml"))
+    return text.replace(f'[source]\nname = "{name}"', '[source]\nname = "mine"')
 
 
 def test_only_the_own_file_is_shown(tmp_path: Path) -> None:
@@ -159,6 +161,27 @@ def test_percentages_that_no_count_prints_are_said(tmp_path: Path) -> None:
     assert found[1]["value"] is None or found[1]["value"] != 100
 
 
+def test_losses_are_no_shares_of_items_however_sure_their_test_is(tmp_path: Path) -> None:
+    arms = '{ name = "a", mean = 1.960, sd = 0.005, n = 4 }', '{ name = "b", mean = 1.981, sd = 0.005, n = 4 }'
+    tested = run(tmp_path, two(*arms))["results"]
+    assert figure({"results": tested}, "a vs b, t: difference")["evidence"] == "established"
+    gap = figure(run(tmp_path, two(*arms, extra="items = 100\n")), "a vs b, t: gap in test items")
+    assert (gap["evidence"], gap["value"]) == ("cannot tell", None)
+    assert "no whole number of 100 items prints as the figure of a and b" in gap["reason"]
+
+
+def test_the_holm_p_of_two_targets_is_the_one_in_the_reason(tmp_path: Path) -> None:
+    arms = '{ name = "a", mean = 3.279, sd = 0.002, n = 17 }', '{ name = "b", mean = 3.279, sd = 0.002, n = 17 }'
+    results = run(tmp_path, two(*arms, extra="target = 3.28\n"))["results"]
+    plain, after = (figure({"results": results}, f"a, t: mean below 3.28: {what}") for what in ("p", "p after Holm"))
+    assert plain["value"] < 0.05 < after["value"] == pytest.approx(2 * plain["value"]) == plain["detail"]["p_holm"]
+    assert plain["evidence"] == after["evidence"] == "not established"
+    assert plain["reason"] == f"one-sided p after Holm over 2 arms {after['value']:.3g}, above 0.05"
+    single = run(tmp_path, two(arms[0], extra="target = 3.28\n"))["results"]
+    assert [each["quantity"].rpartition(": ")[2] for each in single] == ["difference", "p"]
+    assert single[1]["reason"] == f"one-sided p {single[1]['value']:.3g}, at most 0.05"
+
+
 GOOD = two(A, B)
 REFUSED = {
     "unknown key in an arm": (two('{ name = "a", meen = 1 }', B), "did you mean 'mean'?"),
@@ -208,6 +231,25 @@ REFUSED = {
         f'{GOOD}\n[[agreement]]\nof = "t"\nwith = "shazeer-2020/65,536 steps"\n',
         "share fewer than two arms",
     ),
+    "two names for one arm": (
+        two('{ name = "x", mean = 1.0 }', '{ name = "y", mean = 2.0 }', '{ name = "ReLU", mean = 3.0 }')
+        + '[[agreement]]\nof = "t"\nwith = "shazeer-2020/65,536 steps"\nnames = { x = "GELU", y = "GELU" }\n',
+        "make 'x' and 'y' the same arm, 'GELU'",
+    ),
+    "a name for an arm that is there itself": (
+        two('{ name = "x", mean = 1.0 }', '{ name = "GELU", mean = 2.0 }')
+        + '[[agreement]]\nof = "t"\nwith = "shazeer-2020/65,536 steps"\nnames = { x = "GELU" }\n',
+        "make 'x' and 'GELU' the same arm, 'GELU'",
+    ),
+    "nested too deeply": (f"x = {'[' * 5000}{']' * 5000}\n", "nested too deeply"),
+    "more digits than Python converts": (f"x = {'9' * 5000}\n", "is not valid TOML"),
+    "hexadecimal beyond printing": (two(f'{{ name = "a", mean = 0x{"f" * 5000} }}', B), "out of any range"),
+    "an integer beyond floats": (two(f'{{ name = "a", mean = {"9" * 400} }}', B), "out of any range"),
+    "a table with the name of one of the package": (
+        GOOD.replace('"t"', '"shazeer-2020/65,536 steps"'),
+        "hides the table",
+    ),
+    "a table with the full name of another": (GOOD + GOOD.replace('"t"', '"mine/t"'), "hides the table"),
     "noise of an unknown arm": (
         SPEEDUP.replace("N", "1").partition("noise")[0]
         + 'noise = [{ table = "mish-2019/SqueezeNet, CIFAR-10", arm = "x" }]',
@@ -234,6 +276,14 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     assert expected in message
     assert "\n" not in message
     assert message.startswith(("mine", str(tmp_path)))
+
+
+@pytest.mark.parametrize("table", ["65,536 steps", "t"])
+def test_a_source_with_the_name_of_one_of_the_package_is_refused(tmp_path: Path, table: str) -> None:
+    named = '[source]\nname = "shazeer-2020"\n' + GOOD.replace('"t"', f'"{table}"')
+    with pytest.raises(GatewiseError, match=r"^shazeer-2020: the package has a source of this name.*$"):
+        run(tmp_path, named)
+    assert run(tmp_path, named.replace("shazeer-2020", "shazeer-2020 again"))["results"]
 
 
 def test_a_missing_file_and_a_binary_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gatewise.core import GatewiseError, Rule, compare
+from gatewise.core import GatewiseError, Method, Rule, compare
 
 times = st.floats(min_value=1e-6, max_value=1e3)
 samples = st.lists(st.tuples(times, times), min_size=1, max_size=60)
@@ -64,6 +64,33 @@ def test_a_verdict_always_has_an_interval_and_a_refusal_never(pairs: list[tuple[
         assert found.interval[0] <= found.estimate <= found.interval[1]
         assert found.smallest_detectable is not None
         assert found.smallest_detectable >= found.margin
+
+
+FAR = [sign * 1e308 for sign in (1, -1)] * 100
+
+
+@pytest.mark.parametrize("method", ["median", "mean"])
+@pytest.mark.parametrize("arm", [FAR, [1e308] * 200, [0.0, 1e200] * 100])
+def test_values_beyond_floating_point_are_refused_in_one_line(arm: list[float], method: Method) -> None:
+    with pytest.raises(GatewiseError, match=r"^the values are too far apart to be compared in floating point$"):
+        compare([-value for value in arm], arm, kind="difference", method=method)
+    with pytest.raises(GatewiseError, match="too far apart"):
+        compare([-value for value in arm], arm, False, kind="difference")
+
+
+@pytest.mark.parametrize("method", ["median", "mean"])
+def test_the_farthest_values_that_are_judged_give_numbers(method: Method) -> None:
+    found = compare([0.0] * 200, [sign * 1e150 for sign in (1, -1)] * 100, kind="difference", method=method)
+    assert found.interval is not None
+    assert all(math.isfinite(value) for value in (found.estimate or 0.0, *found.interval))
+
+
+def test_unpaired_values_of_a_tiny_unit_are_judged_like_others() -> None:
+    one = compare([1.0, 2.0, 3.0], [4.0, 6.0, 7.0], False, kind="difference", margin=0.0)
+    tiny = compare([1e-120, 2e-120, 3e-120], [4e-120, 6e-120, 7e-120], False, kind="difference", margin=0.0)
+    assert one.interval is not None
+    assert tiny.interval is not None
+    assert tiny.interval[0] * 1e120 == pytest.approx(one.interval[0])
 
 
 def test_the_paired_t_is_scipys() -> None:

@@ -228,3 +228,47 @@ def test_looking_is_cheap_because_it_only_reads() -> None:
     before = judge.comparison()
     assert before == judge.comparison()
     assert before.n == 5000
+
+
+# What a stream cannot tell
+
+
+def test_a_trend_that_leaves_its_interval_behind_is_refused() -> None:
+    ratios = [1.3 + i / 1000 for i in range(30)]
+    found = compare([1.0] * 30, ratios)
+    assert found.verdict == "inconclusive"
+    assert found.interval is None
+    assert found.estimate == pytest.approx(1.3145, abs=1e-4)
+    assert str(found.reason).startswith("the effect changed while it was measured: the median of all")
+    shuffled = random.Random(0).sample(ratios, 30)
+    assert compare([1.0] * 30, shuffled).verdict == "worse"
+
+
+def test_a_stream_beyond_floating_point_is_refused() -> None:
+    judge = SequentialComparison(kind="difference")
+    with pytest.raises(GatewiseError, match=r"^the values are too far apart"):
+        judge.update(-1e308, 1e308)
+    assert judge.comparison().n == 0
+
+
+@pytest.mark.parametrize("gained", [0, 100, 400])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_stream_of_right_and_wrong_answers_points_to_compare(gained: int, blocks: bool) -> None:
+    judge = SequentialComparison(kind="difference", direction="higher")
+    for i in range(400):
+        judge.update(0, 1 if i < gained else 0, block=i // 4 if blocks else None)
+    judge.close()
+    found = judge.comparison()
+    assert found.verdict == "inconclusive"
+    assert found.interval is None
+    assert found.n == (100 if blocks else 400)
+    assert "use compare" in str(found.reason)
+    assert compare([0] * 400, [1] * gained + [0] * (400 - gained), kind="difference").interval is not None
+
+
+def test_one_value_that_is_no_answer_makes_it_a_stream_of_measurements() -> None:
+    judge = SequentialComparison(kind="difference", margin=0.1)
+    for arm in (0.0, 1.0, 0.5) * 20:
+        judge.update(0.0, arm)
+    assert "compare" not in str(judge.comparison().reason)
+    assert judge.comparison().interval is not None

@@ -178,6 +178,22 @@ def test_the_verdict(studies: list[dict[str, Any]], answer: str) -> None:
     assert (found["verdict"]["next"] is None) == (answer == "yes")
 
 
+def test_a_wrong_verdict_is_not_called_nothing() -> None:
+    few = verdict_text([study(seed) for seed in range(4)] + [study(4, same_1="worse")])
+    assert (
+        few == "1 of 5 studies held a wrong verdict. 5 % are promised, and too few studies were run to tell chance "
+        "from a fault."
+    )
+    noisy = verdict_text([study(0, same_1="worse")])
+    assert "1 of 1 studies held a wrong verdict" in noisy
+    assert "not wrong more often" not in noisy
+    assert "nothing speaks against" in verdict_text([study(0)])
+
+
+def verdict_text(studies: list[dict[str, Any]]) -> str:
+    return settle(summary(studies))["verdict"]["text"]
+
+
 def test_who_else_worked_meanwhile() -> None:
     told = [study(0) | {"others_cores": 0.1}, study(1) | {"others_cores": 0.5}, study(2) | {"others_cores": None}]
     assert summary(told)["others_cores"] == {"median": 0.3, "low": 0.1, "high": 0.5}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ._errors import GatewiseError
-from ._judge import Comparison, Method, Rule, check_alpha, judge_mean, judge_median, judge_unpaired, numbers
+from ._judge import TOO_FAR, Comparison, Method, Rule, check_alpha, judge_mean, judge_median, judge_unpaired, numbers
 from ._metrics import Direction, Kind
 from ._paired import item_method, judge_paired
 
@@ -36,17 +36,20 @@ def compare(
         direction: which way is better.
         margin: the change that does not matter: a fraction for ratios, absolute for differences; 0: direction only.
         alpha: the chance of a wrong interval.
-        method: `median`, the default for paired ratios: a confidence sequence in the order given, valid however often
-            it is looked at; `paired`, the default for a difference of paired items that are all 0 or 1 (wrong or
-            right): the score interval of two shares on the same items; `mean`, the default otherwise: a t interval.
-            The latter two are valid for a number of values fixed beforehand.
+        method: `median`, the default for paired ratios: a confidence sequence, valid however often it is looked at.
+            It takes the list as a stream in its order, so another order may give another interval; a list that is
+            sorted, or drifts, is refused where the interval has left the median of all behind. `paired`, the default
+            for a difference of paired items that are all 0 or 1 (wrong or right): the score interval of two shares on
+            the same items; `mean`, the default otherwise: a t interval. The latter two are valid
+            for a number of values fixed beforehand.
 
     Returns:
         A `Comparison`. Refused (inconclusive, with a reason and no interval): no values, n = 1, zero spread
-        (of anything but binary items), a value that is not finite.
+        (of anything but binary items), a value that is not finite, an effect that changed along the stream.
 
     Raises:
-        GatewiseError: paired lengths that differ; a ratio of values that are not positive; an impossible rule.
+        GatewiseError: paired lengths that differ; a ratio of values that are not positive; values too far apart for
+            floating point; an impossible rule.
     """
     rule = Rule(kind=kind, direction=direction, margin=margin)
     check_alpha(alpha)
@@ -71,7 +74,7 @@ def compare(
         effects = [rule.effect(b, a) for b, a in zip(baseline, arm, strict=True)]
         return JUDGES[chosen](effects, rule, alpha)
     except OverflowError as error:
-        raise GatewiseError("the values are too far apart to be compared in floating point") from error
+        raise GatewiseError(TOO_FAR) from error
 
 
 def _default(baseline: Sequence[float], arm: Sequence[float], *, paired: bool, kind: Kind) -> Method:

@@ -26,6 +26,14 @@ LARGEST = 700.0
 WIDEST = 20.0
 """The widest interval of a log-ratio that is worth showing."""
 
+FARTHEST = 1e150
+"""The largest difference of two values whose square, summed, is still a number."""
+
+STREAM = "confidence sequence on the median"
+"""How a stream of effects is judged."""
+
+TOO_FAR = "the values are too far apart to be compared in floating point"
+
 POWER_QUANTILE = 0.8416  # standard normal quantile of the 80 % power behind `smallest_detectable`
 
 
@@ -35,7 +43,7 @@ class Comparison:
 
     Attributes:
         verdict: better, worse, equivalent or inconclusive.
-        estimate: arm / baseline for ratios, arm - baseline for differences; None when refused without values.
+        estimate: arm / baseline for ratios, arm - baseline for differences; None when refused without one.
         interval: where the effect lies, on the scale of `estimate`; None when refused.
         smallest_detectable: the smallest change beyond no effect that evidence of this size and spread would have
             called better or worse four times out of five (a fraction for ratios); None when refused.
@@ -105,6 +113,8 @@ class Rule:
         if not (math.isfinite(baseline) and math.isfinite(arm)):
             raise GatewiseError(f"a pair must be finite, not ({baseline!r}, {arm!r})")
         if self.kind == "difference":
+            if abs(arm - baseline) > FARTHEST:
+                raise GatewiseError(TOO_FAR)
             return arm - baseline
         if baseline <= 0 or arm <= 0:
             raise GatewiseError(f"a ratio needs values above 0, not ({baseline!r}, {arm!r}); use kind='difference'")
@@ -182,7 +192,7 @@ def judge_median(effects: Sequence[float], rule: Rule, alpha: float) -> Comparis
 
 def conclude_sequence(sequence: MedianSequence, rule: Rule) -> Comparison:
     """The verdict of a confidence sequence as it stands."""
-    n, alpha, method = len(sequence), sequence.alpha, "confidence sequence on the median"
+    n, alpha, method = len(sequence), sequence.alpha, STREAM
     if n == 0:
         return rule.refuse("no pair yet", alpha=alpha, n=0, method=method)
     estimate = rule.shown(sequence.median)
@@ -200,6 +210,9 @@ def conclude_sequence(sequence: MedianSequence, rule: Rule) -> Comparison:
     if tied:  # a value of a coarse clock stands for all that it rounds: half a step either way
         down, up = sequence.steps(low, high)
         low, high = low - down / 2, high + up / 2
+    if not low - ROUNDING <= sequence.median <= high + ROUNDING:  # earlier looks refuted what the whole record says
+        reason = "the effect changed while it was measured: the median of all lies outside the interval of the stream"
+        return rule.refuse(reason, alpha=alpha, n=n, method=method, estimate=estimate)
     center = min(max(sequence.median, low), high)
     spread = 1.2533 * sequence.spread / math.sqrt(n)  # standard error of a median, normal approximation
     comparison = rule.conclude(center, low, high, spread, alpha=alpha, n=n, method=method)
@@ -242,7 +255,7 @@ def judge_unpaired(baseline: Sequence[float], arm: Sequence[float], rule: Rule, 
     if total == 0:
         freedom = math.inf
     else:
-        freedom = total**2 / sum(e**2 / (len(s) - 1) for e, s in zip(errors, samples, strict=True))
+        freedom = 1 / sum((e / total) ** 2 / (len(s) - 1) for e, s in zip(errors, samples, strict=True))
     return _t_interval(means[1] - means[0], total, freedom, rule, alpha, n=n, method=method)
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Hashable
 
 from ._errors import GatewiseError
-from ._judge import Comparison, Rule, check_alpha, conclude_sequence, number
+from ._judge import STREAM, Comparison, Rule, check_alpha, conclude_sequence, number
 from ._metrics import Direction, Kind
 from ._sequence import MedianSequence, middle
+
+ANSWERS = "right and wrong answers (all 0 or 1) are not judged by medians: fix their number and use compare"
 
 
 class SequentialComparison:
@@ -15,12 +17,15 @@ class SequentialComparison:
     connection, one hour) share its luck and count once, by their median. A block counts when it is closed: when the
     next block begins, or by `close()`.
 
+    Effects are judged by their median, which says nothing of a share. A stream of differences of right and wrong
+    answers (all 0 or 1) gets no verdict: fix a number of items beforehand and use `compare`.
+
     Args:
         kind, direction, margin, alpha: as in `compare`.
 
     Raises:
-        GatewiseError: an impossible rule; a pair that is not finite, or not positive for a ratio; a block that
-            comes back after it was closed; named and unnamed pairs in one stream.
+        GatewiseError: an impossible rule; a pair that is not finite, too far apart, or not positive for a ratio; a
+            block that comes back after it was closed; named and unnamed pairs in one stream.
     """
 
     def __init__(
@@ -29,13 +34,18 @@ class SequentialComparison:
         check_alpha(alpha)
         self.rule = Rule(kind=kind, direction=direction, margin=margin)
         self._sequence = MedianSequence(alpha)
+        self._answers = kind == "difference"  # whether every value so far is 0 or 1
         self._open: list[float] = []
         self._block: object = None
         self._closed: set[object] = set()
 
     def update(self, baseline: float, arm: float, block: object = None) -> None:
         """Take one pair. `block` (hashable) names the process or other unit that the pair belongs to."""
-        effect = self.rule.effect(number("baseline", baseline), number("arm", arm))
+        pair = number("baseline", baseline), number("arm", arm)
+        self._place(self.rule.effect(*pair), block)
+        self._answers = self._answers and all(value in (0, 1) for value in pair)
+
+    def _place(self, effect: float, block: object) -> None:
         if block is None:
             if self._open or self._closed:
                 raise GatewiseError("this stream names its blocks; every pair needs one")
@@ -61,6 +71,9 @@ class SequentialComparison:
 
     def comparison(self) -> Comparison:
         """The comparison as it stands, in well under a millisecond."""
+        n, alpha = len(self._sequence), self._sequence.alpha
+        if n > 0 and self._answers:
+            return self.rule.refuse(ANSWERS, alpha=alpha, n=n, method=STREAM)
         return conclude_sequence(self._sequence, self.rule)
 
     @property

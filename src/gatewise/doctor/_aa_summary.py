@@ -150,12 +150,22 @@ def verdict(found: Mapping[str, Any]) -> dict[str, Any]:
             f"{percent(ALPHA, 0)} are promised, and {slow}.",
             "find what disturbs (see the look above); until then a larger margin, or another machine",
         )
+    wrongs = f"{wrong['hits']} of {wrong['of']} studies held a wrong verdict"
     if same["equivalent"] < DECIDED * same["comparisons"] or control["worse"] < FOUND * control["comparisons"]:
+        said = "What is said is not wrong more often than promised; often nothing is said."
+        if wrong["hits"] > 0:
+            said = f"{wrongs}, too few to tell chance ({percent(ALPHA, 0)} are promised) from a fault."
         return _say(
             "too noisy",
             f"Too noisy for 2 % with this budget: {same['equivalent']} of {same['comparisons']} identical arms were "
-            f"told equal, and {slow}. What is said is not wrong more often than promised; often nothing is said.",
+            f"told equal, and {slow}. {said}",
             "more processes (a longer budget a study), a larger margin, or what the look says of disturbances",
+        )
+    if alarms["interval"][1] > ALPHA and wrong["hits"] > 0:
+        return _say(
+            "not yet",
+            f"{wrongs}. {percent(ALPHA, 0)} are promised, and too few studies were run to tell chance from a fault.",
+            "more studies; with --out they add up",
         )
     if alarms["interval"][1] > ALPHA:
         return _say(

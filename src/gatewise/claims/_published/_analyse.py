@@ -21,10 +21,15 @@ def published(file: Path | None = None) -> dict[str, Any]:
     """Recompute published tables: those of the package, or those of one TOML file in the same format.
 
     Each entry of `results` has `source quantity value evidence` with `reason`, `unit`, `detail` and, where there is
-    one, `interval`; `tables` holds the figures they were computed from. Raises `GatewiseError` for a bad file.
+    one, `interval`; `tables` holds the figures they were computed from. Raises `GatewiseError` for a bad file,
+    and for one whose names are those of the package.
     """
     tables = Tables.packaged()
-    sources = tables.sources if file is None else (read_file(file),)
+    if file is None:
+        sources = tables.sources
+    else:
+        sources = (read_file(file),)
+        tables.check(sources[0])
     return {
         "schema": SCHEMA,
         "results": [result.document(source.name) for source in sources for result in source_results(source, tables)],

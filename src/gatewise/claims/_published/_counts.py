@@ -36,20 +36,22 @@ def _gap(table: Table, pair: Pair, items: int) -> Result:
     gaps = sorted({abs(b - a) for a, b in itertools.product(*errors)})
     # Drawn anew, the test set alone would move the gap by this much, if the two arms' errors were independent.
     sampling = math.sqrt(items * sum(arm.mean.value / 100 * (1 - arm.mean.value / 100) for arm in arms))
-    reason = pair.reason
+    evidence, reason, value = pair.evidence, pair.reason, abs(pair.difference) * items / 100
     if pair.evidence == "cannot tell":
         reason += "; which items were wrong is not published, so no paired test; another draw of the items"
         reason += f" alone moves an unpaired gap by an SD of {sampling:.0f}"
     odd = [arm.name for arm, counts in zip(arms, errors, strict=True) if not counts]
     if odd:
-        reason += f"; no whole number of {items} items prints as the figure of {' and '.join(odd)}"
+        # Then these are no shares of these items, and whatever a test said of the figures is not about items.
+        evidence, value = "cannot tell", None
+        reason = f"no whole number of {items} items prints as the figure of {' and '.join(odd)}; {reason}"
     return Result(
         table=table.name,
         analysis="error-counts",
         quantity=f"{pair.label}, {table.name}: gap in test items",
-        value=gaps[0] if len(gaps) == 1 else abs(pair.difference) * items / 100,
+        value=gaps[0] if len(gaps) == 1 else value,
         unit=f"of {items} items",
-        evidence=pair.evidence,
+        evidence=evidence,
         reason=reason,
         detail={
             "pair": list(pair.names),

@@ -1,6 +1,5 @@
 """Reads typed fields out of a TOML table; what does not fit is refused in one line that says where and why."""
 
-import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -74,7 +73,7 @@ class Fields:
         value = self._table.get(key)
         if value is None:
             raise self.refuse(f"{key} is missing")
-        if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not Decimal(value).is_finite():
             raise self.refuse(f"{key} must be a number, not {_shown(value)}")
         if value != 0 and not LEAST <= abs(value) <= MOST:
             raise self.refuse(f"{key} = {_shown(value)} is out of any range of measured figures")
@@ -114,5 +113,8 @@ def one_line(where: str, error: GatewiseError) -> GatewiseError:
 
 
 def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    try:
+        text = f'"{value}"' if isinstance(value, str) else str(value)
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= 40 else f"{text[:39]}…"

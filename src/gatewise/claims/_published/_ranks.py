@@ -68,6 +68,11 @@ def _columns(agreement: Agreement, source: Source, tables: Tables) -> _Columns:
     arms = [pair for pair in pairs if pair[1] in names]
     if len(arms) < 2:
         raise GatewiseError(f"{source.name}: {agreement.of!r} and {agreement.other!r} share fewer than two arms")
+    taken = [other for _, other in arms]
+    doubled = next((other for other in taken if taken.count(other) > 1), None)
+    if doubled is not None:
+        both = " and ".join(repr(one) for one, other in arms if other == doubled)
+        raise GatewiseError(f"{source.name}: agreement names make {both} the same arm, {doubled!r}")
     title = there.name if owner is source else f"{owner.name}/{there.name}"
     return _Columns(name=f"{here.name} against {title}", here=here, there=there, arms=arms)
 

@@ -42,6 +42,17 @@ class Tables:
         names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".toml"))
         return cls(read_source(name, (folder / name).read_text(encoding="utf-8")) for name in names)
 
+    def check(self, source: Source) -> None:
+        """Raises `GatewiseError` where the names of somebody's own source could be taken for those of one here."""
+        if source.name in {each.name for each in self.sources}:
+            raise GatewiseError(
+                f"{source.name}: the package has a source of this name; give yours another one: [source] name = ..."
+            )
+        taken = {f"{each.name}/{table.name}" for each in (*self.sources, source) for table in each.tables}
+        for table in source.tables:
+            if table.name in taken:
+                raise GatewiseError(f"{source.name}: a table called {table.name!r} hides the table of that source")
+
     def find(self, name: str, near: Source) -> tuple[Source, Table]:
         """The table called `table` in the source `near`, or `source/table` anywhere. Raises `GatewiseError`."""
         known = {f"{source.name}/{table.name}": (source, table) for source in self.sources for table in source.tables}
@@ -71,7 +82,10 @@ def read_file(path: Path) -> Source:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise GatewiseError(f"cannot read the tables in {path}: {reason}") from error
-    return read_source(path.name, text)
+    try:
+        return read_source(path.name, text)
+    except RecursionError:  # the parser's, or that of printing what is wrong: nothing of its trace would help
+        raise GatewiseError(f"{path.name} is nested too deeply to be read") from None
 
 
 def read_source(name: str, text: str) -> Source:
@@ -79,7 +93,7 @@ def read_source(name: str, text: str) -> Source:
     try:
         # Decimal keeps the digits: 1.960 was printed to a thousandth, 1.96 was not.
         document = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a TOMLDecodeError, or a number of more digits than Python converts
         raise GatewiseError(f"{name} is not valid TOML: {error}") from error
     top = Fields(name, document, ("source", "table", "agreement", "speedup", "sample_size"))
     head = Fields(f"{name}: [source]", top.raw("source") or {}, ("name", "title", "reference", "setting"))

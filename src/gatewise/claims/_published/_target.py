@@ -10,7 +10,7 @@ from ._welch import holm, obstacle, t_quantile, t_tail
 
 
 def target_results(table: Table) -> Iterator[Result]:
-    """For every arm the distance to the target with its interval, and the one-sided p (Holm over several arms)."""
+    """For each arm the distance to the target with its interval, and one-sided p (several arms: also after Holm)."""
     if table.target is None:
         raise ValueError("no target")
     tested = [arm for arm in table.arms if obstacle(table, arm) is None]
@@ -25,8 +25,10 @@ def target_results(table: Table) -> Iterator[Result]:
         else:
             verdict = judged[arm]
             evidence: Evidence = "established" if verdict.rejected else "not established"
-            reason = f"one-sided p {'at most' if verdict.rejected else 'above'} {table.alpha:g}"
-            reason += f" (Holm over {len(tested)} arms)" if len(tested) > 1 else ""
+            after = f" after Holm over {len(tested)} arms" if len(tested) > 1 else ""
+            reason = (
+                f"one-sided p{after} {short(verdict.p)}, {'at most' if verdict.rejected else 'above'} {table.alpha:g}"
+            )
             low, high = _range(table, arm)
             published = table.published_p.get(arm.name)
             detail |= {"p": _p(table, arm), "p_holm": verdict.p, "p_rounding": [low, high]}
@@ -39,6 +41,8 @@ def target_results(table: Table) -> Iterator[Result]:
         yield _result(table, f"{quantity}: difference", gap, (evidence, reason), detail, interval)
         if arm in judged:
             yield _result(table, f"{quantity}: p", _p(table, arm), (evidence, reason), detail)
+            if len(tested) > 1:
+                yield _result(table, f"{quantity}: p after Holm", judged[arm].p, (evidence, reason), detail)
 
 
 def _result(
