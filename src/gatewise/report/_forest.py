@@ -64,7 +64,8 @@ def _description(panel: Panel) -> str:
     words = dict.fromkeys(row.verdict for row in panel.rows)
     counts = {word: sum(row.verdict == word for row in panel.rows) for word in words}
     tally = ", ".join(f"{n} {word}" for word, n in counts.items() if word)
-    return f"{len(panel.rows)} row{'' if len(panel.rows) == 1 else 's'}: {tally}. {panel.direction}. All numbers stand in the table that follows."
+    many = f"{len(panel.rows)} row{'' if len(panel.rows) == 1 else 's'}"
+    return f"{many}: {tally}. {panel.direction}. All numbers stand in the table that follows."
 
 
 def _axis(panel: Panel, layout: Layout) -> Scale:
