@@ -17,7 +17,7 @@ from gatewise.claims._grade import GRADES, grade
 from gatewise.claims._ranking import ranking
 from gatewise.claims._run import goal_of, graded, run_claims
 from gatewise.claims._trial import STUDIES, trials_of
-from gatewise.core import GatewiseError, Store, environment
+from gatewise.core import GatewiseError, Store, environment, fewest
 from gatewise.study import STORE, Plan, read_records, to_plan
 
 Ratio = Callable[[str, dict[str, int], dict[str, Any]], float]
@@ -360,25 +360,27 @@ def test_a_study_goes_on_while_the_claim_is_open(tmp_path: Path) -> None:
     one = claim(made, relation("worse"))
     few = stored(tmp_path / "few", made, arms(gelu=1.2), processes=8)
     # Eight processes settle the study's own families of two, and not the claim's family of four.
-    assert goal_of([one])(few) == {
+    assert goal_of([one]).open(few) == {
         name: {f"latency batch={batch} tokens=16 threads=1 device=cpu" for batch in (1, 8)} for name in ("a", "b")
     }
+    # Each part gets what the claim's level needs before the next one begins.
+    assert goal_of([one]).processes == fewest(0.05 / 4)
     many = stored(tmp_path / "many", made, arms(gelu=1.2), processes=14)
-    assert goal_of([one])(many) == {}
+    assert goal_of([one]).open(many) == {}
 
 
 def test_the_margin_of_the_claim_decides_when_it_is_settled(tmp_path: Path) -> None:
     made = plan()
     records = stored(tmp_path, made, arms(gelu=1.0), processes=14)
-    assert goal_of([claim(made, relation(margin=0.02))])(records) == {}
+    assert goal_of([claim(made, relation(margin=0.02))]).open(records) == {}
     cell = "latency batch=1 tokens=16 threads=1 device=cpu"
-    assert goal_of([claim(made, relation(margin=0.0001))])(records) == {"main": {cell}}
+    assert goal_of([claim(made, relation(margin=0.0001))]).open(records) == {"main": {cell}}
 
 
 def test_a_trend_keeps_all_its_cells_open(tmp_path: Path) -> None:
     made = plan(part("main", batch=[1, 8]))
     records = stored(tmp_path, made, arms(gelu=1.1))
-    found = goal_of([claim(made, relation(over="batch", margin=0.00001))])(records)
+    found = goal_of([claim(made, relation(over="batch", margin=0.00001))]).open(records)
     assert len(found["main"]) == 2
 
 

@@ -142,6 +142,26 @@ def _measuring(parts: Sequence[Part], relation: Relation) -> list[Part]:
     ]
 
 
+def count(relation: Relation, plan: Plan | None) -> int:
+    """How many comparisons a relation makes under a plan."""
+    each = [_conditions(relation, part) for part in measuring(plan.parts, relation)] if plan else []
+    across = bool(relation.over) and relation.over not in CONDITIONS
+    return len(relation.arm) * len(relation.than) * (max(each, default=0) if across else sum(each))
+
+
+def _conditions(relation: Relation, part: Part) -> int:
+    if part.measure is None or METRICS[relation.metric].evidence != "process":
+        return 1
+    total = 1
+    for name in (*CONDITIONS, "runtime"):
+        values = set(getattr(part.measure, "runtimes" if name == "runtime" else name))
+        if name in relation.where:
+            wanted = relation.where[name]
+            values &= set(wanted) if isinstance(wanted, list) else {wanted}
+        total *= 1 if name == relation.over else len(values)
+    return total
+
+
 def check_relation(claim: str, relation: Relation, plan: Plan) -> None:
     """Raises `GatewiseError` where the plan could never answer a relation, with the nearest name."""
     names = [part.name for part in plan.parts]

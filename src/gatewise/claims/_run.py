@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.core import GatewiseError, MissingExtraError, environment
+from gatewise.core import GatewiseError, MissingExtraError, environment, fewest
 from gatewise.study import (
     STORE,
     BudgetTooSmallError,
@@ -19,7 +19,7 @@ from gatewise.study import (
     read_study,
 )
 
-from ._claim import Claim
+from ._claim import Claim, count
 from ._compare import asked
 from ._document import claim_entry, document
 from ._grade import INCONCLUSIVE, NOT_TESTABLE, REFUTED, Graded, grade, still_open
@@ -98,8 +98,9 @@ def _share(waiting: Sequence[Trial], deadline: float | None) -> float:
 
 def goal_of(claims: Sequence[Claim]) -> Goal:
     """A study goes on while some comparison of these claims is open: at their margins, along what they go over."""
+    strictest = min(claim.alpha / max(1, sum(count(each, claim.plan) for each in claim.relations)) for claim in claims)
 
-    def goal(records: Sequence[Record]) -> dict[str, set[str]]:
+    def still(records: Sequence[Record]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for claim in claims:
             entries = [item for relation in claim.relations for item in asked(relation, records)]
@@ -107,7 +108,7 @@ def goal_of(claims: Sequence[Claim]) -> Goal:
                 found.setdefault(part, set()).update(guards)
         return found
 
-    return goal
+    return Goal(open=still, processes=fewest(strictest))
 
 
 def _run(trial: Trial, folder: Path, budget_s: float, progress: Progress) -> None:

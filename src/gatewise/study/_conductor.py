@@ -22,8 +22,18 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds that are left of the plan."""
 
 
-Goal = Callable[[Sequence[Record]], Mapping[str, set[str]]]
-"""What is still open, from the records of all parts: by part, the guards (see `Between.guard`) of its timed cells."""
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a study is for, where its own comparisons are not what matters.
+
+    Attributes:
+        open: what is still open, from the records of all parts: by part, the guards (`Between.guard`) of timed cells.
+        processes: the processes that a first verdict needs at the level at which it will be judged. A part gets them
+            before the next one begins, so that a short budget decides some parts and not none.
+    """
+
+    open: Callable[[Sequence[Record]], Mapping[str, set[str]]]
+    processes: int = 0
 
 
 def check_subject(part: Part) -> None:
@@ -119,7 +129,7 @@ class Conductor:
         """What a first verdict needs, in an order in which the shortest budget still gets one."""
         for part in self.plan.parts:
             if budget.is_timed(part):
-                self._time(part, until=budget.first_processes(part))
+                self._time(part, until=self._first(part))
         # Now it is known what a process costs here: what seemed too much may fit.
         self.schedule = budget.allocate(self.plan, self.prices, self._left(), timed_before=True)
         self.store.put("dropped", self.schedule.dropped)
@@ -128,7 +138,7 @@ class Conductor:
                 self._weigh(part)
         for part in self.plan.parts:
             if part.train and part.train.steps_timed and self.schedule.step_time:
-                self._time_steps(part, until=budget.first_processes(part))
+                self._time_steps(part, until=self._first(part))
         for part in self.plan.parts:
             if part.train and "training_memory" in part.train.metrics and self.schedule.memory:
                 self._weigh_training(part)
@@ -211,11 +221,15 @@ class Conductor:
             seed=self._seed(part, f"time{suffix}", number),
         )
 
+    def _first(self, part: Part) -> int:
+        """The processes that a first verdict on a part needs."""
+        return max(budget.first_processes(part), self.goal.processes if self.goal else 0)
+
     def _open(self, record: Record, metrics: Sequence[str]) -> set[str]:
         """The guards of a part's cells that are still open: by the goal, or by the study's own comparisons."""
         if self.goal is None:
             return unsettled(judged(record), metrics)
-        found = self.goal([read_record(self.store, part) for part in self.plan.parts])
+        found = self.goal.open([read_record(self.store, part) for part in self.plan.parts])
         return {guard for guard in found.get(record.part.name, set()) if guard.split()[0] in metrics}
 
     def _fits(self, record: Record, processes: int) -> bool:
