@@ -369,6 +369,14 @@ def test_a_study_goes_on_while_the_claim_is_open(tmp_path: Path) -> None:
     assert goal_of([one]).open(many) == {}
 
 
+def test_what_is_not_measured_yet_counts_for_the_level(tmp_path: Path) -> None:
+    made = plan(part("a", batch=[1, 8]), part("b", batch=[1, 8]))
+    one = claim(made, relation("worse"))
+    records = stored(tmp_path, made, arms(gelu=1.2), processes=8)
+    later = [records[0], replace(records[1], rows={})]
+    assert set(goal_of([one]).open(later)) == {"a", "b"}
+
+
 def test_the_margin_of_the_claim_decides_when_it_is_settled(tmp_path: Path) -> None:
     made = plan()
     records = stored(tmp_path, made, arms(gelu=1.0), processes=14)

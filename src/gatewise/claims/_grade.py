@@ -84,10 +84,15 @@ def judged(asked: Sequence[Asked], alpha: float) -> tuple[Answers, Answers]:
 
 
 def still_open(asked: Sequence[Asked], alpha: float) -> dict[str, set[str]]:
-    """By part, the cells that some comparison of a claim still needs."""
+    """By part, the cells that some comparison of a claim still needs.
+
+    Each is asked at alpha over the whole family, with those that are not measured yet: what is closed by that stays
+    decided when Holm's procedure, which is never stricter, grades the claim.
+    """
     found: dict[str, set[str]] = {}
-    for item, comparison in (pair for pairs in judged(asked, alpha) for pair in pairs):
-        if comparison.verdict == INCONCLUSIVE:
+    total = sum(not item.relation.control for item in asked)
+    for item in asked:
+        if _alone(item, alpha if item.relation.control else alpha / total).verdict == INCONCLUSIVE:
             for part, guard in item.guards:
                 found.setdefault(part, set()).add(guard)
     return found
