@@ -169,6 +169,8 @@ def settle(answers: Answers) -> list[str]:
             continue
         label = METRICS[item.relation.metric].label
         factor = patience(found)
+        if factor is None and "identical" in str(found.reason):
+            continue  # more of the same would not help
         if factor is None:
             (noisy if "twin" in str(found.reason) else unmeasured).append(label)
         elif factor >= HOPELESS:
