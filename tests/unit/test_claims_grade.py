@@ -428,6 +428,20 @@ def test_results_from_before_stay_on_the_page(tmp_path: Path) -> None:
     assert [entry["id"] for entry in claims.only(document, ["A1"])["claims"]] == ["A1"]
 
 
+def test_results_of_another_machine_are_not_shown_as_this_ones(tmp_path: Path) -> None:
+    one, other = claim(plan(), relation("worse"), id="A1"), claim(plan(part("else")), relation("worse"), id="A2")
+    (trial,) = trials_of([other])
+    assert trial.plan is not None
+    stored(tmp_path / STUDIES / trial.name, trial.plan, arms(gelu=1.1))
+    store = Store(tmp_path / STUDIES / trial.name / STORE)
+    store.put("environment", environment() | {"cpu": "another"})
+    store.close()
+    document = run_claims([one], tmp_path, beside=[other], budget_s=3.0, progress=lambda text, left_s: None, replay={})
+    assert [entry["id"] for entry in document["claims"]] == ["A1"]
+    with pytest.raises(GatewiseError, match="another machine"):
+        run_claims([other], tmp_path, budget_s=3.0, progress=lambda text, left_s: None, replay={})
+
+
 def test_open_claims_say_what_would_settle_them(tmp_path: Path) -> None:
     records = stored(tmp_path, plan(), arms(gelu=1.0199))
     found = grade(asked(relation(), records), 0.05)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatewise.core import GatewiseError, MissingExtraError, environment, fewest
+from gatewise.core import GatewiseError, MissingExtraError, environment, fewest, same_machine
 from gatewise.study import (
     STORE,
     BudgetTooSmallError,
@@ -77,13 +77,19 @@ def run_claims(
         if trial.plan is not None:
             _run(trial, folder, _share(trials[index:], deadline), progress)
     known = {claim.id for claim in claims}
-    stored = [trial for trial in trials_of([c for c in beside if c.id not in known]) if _is_stored(trial, folder)]
+    earlier = trials_of([claim for claim in beside if claim.id not in known])
+    stored = [trial for trial in earlier if _is_stored(trial, folder) and _is_from_here(trial, folder)]
     others = [claim for trial in stored for claim in trial.claims]
     return graded([*claims, *others], [*trials, *stored], folder, budget_s=budget_s, replay=replay)
 
 
 def _is_stored(trial: Trial, folder: Path) -> bool:
     return trial.plan is not None and (folder / STUDIES / trial.name / STORE).is_file()
+
+
+def _is_from_here(trial: Trial, folder: Path) -> bool:
+    """Whether a stored study was measured on this machine: another's is not graded as this one's."""
+    return not same_machine(read_study(folder / STUDIES / trial.name)["environment"], environment())
 
 
 def _share(waiting: Sequence[Trial], deadline: float | None) -> float:
