@@ -1,29 +1,16 @@
 """The claims' pages in a real headless Chromium: no request, no axe violation, light and dark, narrow, no scripts."""
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from looking import SCRIPTED, VISITS, looked_at
 
 from gatewise import report
 
-HERE = Path(__file__).parent
-EXAMPLE = HERE.parent / "data" / "claims-example.json"
-REQUIRED = os.environ.get("GATEWISE_REQUIRE_BROWSER") == "1"
-VISITS = ("light", "dark", "phone", "tiny", "no-script")
-SCRIPTED = [visit for visit in VISITS if visit != "no-script"]
+EXAMPLE = Path(__file__).parents[1] / "data" / "claims-example.json"
 pytestmark = pytest.mark.browser
-
-
-def missing(reason: str) -> None:
-    """Skips; where the browser is required, fails."""
-    if REQUIRED:
-        pytest.fail(f"GATEWISE_REQUIRE_BROWSER=1, but {reason}")
-    pytest.skip(reason)
 
 
 def document(schema: str) -> dict[str, Any]:
@@ -48,22 +35,9 @@ def document(schema: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=["claims", "merged"])
 def findings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    chromium, node = shutil.which("chromium"), shutil.which("node")
-    if not chromium:
-        missing("chromium is not installed (Debian: apt-get install chromium)")
-    if not node:
-        missing("node is not installed (Debian: apt-get install nodejs npm)")
-    if not (HERE / "node_modules" / "playwright-core").is_dir() or not (HERE / "node_modules" / "axe-core").is_dir():
-        missing("tests/browser/node_modules is missing (cd tests/browser && npm ci)")
     folder = tmp_path_factory.mktemp("browser")
     report.write_claims(document(request.param), folder)
-    command = [str(node), str(HERE / "look.mjs"), "--chromium", str(chromium)]
-    command += ["--report", str(folder / "claims.html"), "--profile", str(folder / "profile")]
-    if shots := os.environ.get("GATEWISE_SCREENSHOTS"):
-        command += ["--shots", str(Path(shots) / request.param)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return {each["name"]: each for each in json.loads(done.stdout)}
+    return looked_at(folder / "claims.html", shots=request.param)
 
 
 @pytest.mark.parametrize("visit", VISITS)

@@ -1,51 +1,23 @@
 """The page in a real headless Chromium: no request, no axe violation, light and dark, narrow, without scripts."""
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from looking import SCRIPTED, VISITS, looked_at
 
 from gatewise import report
 
-HERE = Path(__file__).parent
-EXAMPLE = HERE.parent / "data" / "result-example.json"
-REQUIRED = os.environ.get("GATEWISE_REQUIRE_BROWSER") == "1"
-
-
-def missing(reason: str) -> None:
-    """Skips; where the browser is required, fails."""
-    if REQUIRED:
-        pytest.fail(f"GATEWISE_REQUIRE_BROWSER=1, but {reason}")
-    pytest.skip(reason)
+EXAMPLE = Path(__file__).parents[1] / "data" / "result-example.json"
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    chromium, node = shutil.which("chromium"), shutil.which("node")
-    if not chromium:
-        missing("chromium is not installed (Debian: apt-get install chromium)")
-    if not node:
-        missing("node is not installed (Debian: apt-get install nodejs npm)")
-    if not (HERE / "node_modules" / "playwright-core").is_dir() or not (HERE / "node_modules" / "axe-core").is_dir():
-        missing("tests/browser/node_modules is missing (cd tests/browser && npm ci)")
-    folder = tmp_path_factory.mktemp("browser")
-    page = folder / "report.html"
+    page = tmp_path_factory.mktemp("browser") / "report.html"
     page.write_text(report.html(json.loads(EXAMPLE.read_text("utf-8"))), "utf-8")
-    command = [str(node), str(HERE / "look.mjs"), "--chromium", str(chromium), "--report", str(page)]
-    command += ["--profile", str(folder / "profile")]
-    if shots := os.environ.get("GATEWISE_SCREENSHOTS"):
-        command += ["--shots", shots]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return {each["name"]: each for each in json.loads(done.stdout)}
-
-
-VISITS = ("light", "dark", "phone", "tiny", "no-script")
-pytestmark = pytest.mark.browser
+    return looked_at(page)
 
 
 @pytest.mark.parametrize("visit", VISITS)
@@ -54,13 +26,13 @@ def test_nothing_is_requested_and_nothing_is_logged(findings: dict[str, dict[str
     assert findings[visit]["messages"] == []
 
 
-@pytest.mark.parametrize("visit", [visit for visit in VISITS if visit != "no-script"])
+@pytest.mark.parametrize("visit", SCRIPTED)
 def test_axe_finds_no_violation(findings: dict[str, dict[str, Any]], visit: str) -> None:
     assert findings[visit]["violations"] == []
     assert findings[visit]["passes"] > 20  # the audit really ran
 
 
-@pytest.mark.parametrize("visit", [visit for visit in VISITS if visit != "no-script"])
+@pytest.mark.parametrize("visit", SCRIPTED)
 def test_the_page_is_never_wider_than_the_window_and_the_first_stop_is_the_skip_link(
     findings: dict[str, dict[str, Any]], visit: str
 ) -> None:

@@ -1,0 +1,40 @@
+"""Opens a page in headless Chromium by `look.mjs`, and says what it found at each visit."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+REQUIRED = os.environ.get("GATEWISE_REQUIRE_BROWSER") == "1"
+VISITS = ("light", "dark", "phone", "tiny", "no-script")
+SCRIPTED = [visit for visit in VISITS if visit != "no-script"]
+
+
+def missing(reason: str) -> None:
+    """Skips; where the browser is required, fails."""
+    if REQUIRED:
+        pytest.fail(f"GATEWISE_REQUIRE_BROWSER=1, but {reason}")
+    pytest.skip(reason)
+
+
+def looked_at(page: Path, *, shots: str = "") -> dict[str, dict[str, Any]]:
+    """What each visit to a page found, by name. With GATEWISE_SCREENSHOTS pictures go into `shots` there."""
+    chromium, node = shutil.which("chromium"), shutil.which("node")
+    if not chromium:
+        missing("chromium is not installed (Debian: apt-get install chromium)")
+    if not node:
+        missing("node is not installed (Debian: apt-get install nodejs npm)")
+    if not (HERE / "node_modules" / "playwright-core").is_dir() or not (HERE / "node_modules" / "axe-core").is_dir():
+        missing("tests/browser/node_modules is missing (cd tests/browser && npm ci)")
+    command = [str(node), str(HERE / "look.mjs"), "--chromium", str(chromium), "--report", str(page)]
+    command += ["--profile", str(page.parent / "profile")]
+    if folder := os.environ.get("GATEWISE_SCREENSHOTS"):
+        command += ["--shots", str(Path(folder) / shots)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return {each["name"]: each for each in json.loads(done.stdout)}
