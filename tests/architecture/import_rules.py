@@ -14,11 +14,13 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("activations",),
+    ("graphs",),
+    ("tracing",),
     ("surgery",),
     ("workloads",),
     ("runtimes",),
     ("measure", "train"),
-    ("robustness", "data_quality"),
+    ("robustness", "data_quality", "inspection", "optimize", "scenarios"),
     ("study",),
     ("claims", "doctor"),
     ("report", "serve", "monitor"),
@@ -29,7 +31,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Narrower than their layer: these import nothing else from the package.
 ONLY = {"report": {"core"}, "functional": {"activations"}}
 # Third-party packages that a name never imports, not even inside a function.
-WITHOUT = {"core": {"torch", "transformers"}, "report": {"torch", "transformers"}}
+WITHOUT = {"core": {"torch", "transformers"}, "graphs": {"torch", "transformers"}, "report": {"torch", "transformers"}}
 # The version is a constant of the top-level face, which has always run by the time anything below it is imported.
 FACE_CONSTANTS = {"__version__"}
 
