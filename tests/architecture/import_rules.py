@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("measure", "train"),
     ("robustness", "data_quality", "inspection", "optimize", "scenarios"),
     ("study",),
-    ("claims", "doctor"),
+    ("claims", "doctor", "dilution"),
     ("report", "serve", "monitor"),
     ("cli", "functional"),
     ("__main__", "__init__"),

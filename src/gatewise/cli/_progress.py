@@ -13,13 +13,15 @@ class Progress:
         self._shows = stream.isatty()
         self._dirty = False
 
-    def show(self, text: str, left_s: float) -> None:
-        """Replace the line."""
+    def show(self, text: str, left_s: float | None = None) -> None:
+        """Replace the line; without `left_s` it says nothing of time."""
         if not self._shows:
             return
-        line = (
-            f"{text} · at most {left_s / 60:.0f} min left" if left_s >= 90 else f"{text} · at most {left_s:.0f} s left"
-        )
+        if left_s is None:
+            line = text
+        else:
+            left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
+            line = f"{text} · at most {left} left"
         self._stream.write(f"\r{line[:WIDTH]:<{WIDTH}}")
         self._stream.flush()
         self._dirty = True

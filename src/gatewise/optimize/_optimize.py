@@ -1,0 +1,212 @@
+"""An ONNX file whose activations are written in pieces becomes one in which each is a single operation."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatewise.core import Comparison, GatewiseError
+from gatewise.graphs import Found, Graph, Site, find_sites, read_onnx
+
+from ._inputs import Feed, batches, random_feeds, read_feed
+from ._measure import gain
+from ._ops import activation_of, fused_ops
+from ._pieces import TOLERANCE, Candidate, session, told, try_ops
+from ._rewrite import Fusion, fuse
+
+SCHEMA = "gatewise.optimize/1"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What became of one site. `taken` is the operation that stands there now, or None with the reason."""
+
+    site: Site
+    tried: tuple[Candidate, ...]
+    taken: Candidate | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """The measured effect on the time of a call of the whole model, one per batch size."""
+
+    batch: int
+    time: Comparison
+    twin: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimized:
+    """What `optimize` did.
+
+    Attributes:
+        source, out: the two files; `out` is a copy of `source`, byte by byte, where nothing was replaced.
+        sites: how many activations and gates the model has; those that were in pieces are in `repairs`.
+        difference: the largest |after - before| / max(1, |before|) over outputs on the checked inputs; 0 for a copy.
+        checked: on which inputs.
+        gains: measured on this machine with ONNX Runtime; empty when nothing was replaced or it was not asked.
+    """
+
+    source: Path
+    out: Path
+    sites: int
+    repairs: tuple[Repair, ...]
+    difference: float
+    checked: str
+    gains: tuple[Gain, ...]
+    threads: int
+
+    @property
+    def replaced(self) -> tuple[Repair, ...]:
+        """Those that are one operation now."""
+        return tuple(repair for repair in self.repairs if repair.taken is not None)
+
+
+def optimize(
+    source: Path, out: Path, *, data: Path | None = None, threads: int = 1, timed: bool = True, tell: Tell = print
+) -> Optimized:
+    """Fuse, check, measure and write.
+
+    Each site that is written in pieces and whose function is known by its numbers is tried alone: a fused operation
+    is taken when it gives the same values (to 1e-5) and is faster there. The whole model must then give the same
+    outputs, on random inputs and on `data` (an .npz file), before anything is written.
+
+    Raises:
+        GatewiseError: a file that is no model, inputs that do not fit, outputs that moved, `out` that exists.
+    """
+    import onnx
+
+    if out.exists():
+        raise GatewiseError(f"{out} is there already; give another --out")
+    if not out.parent.is_dir():
+        raise GatewiseError(f"there is no folder {out.parent}")
+    graph = read_onnx(source)
+    feeds = [read_feed(data, graph)] if data else []
+    model = onnx.load(str(source))
+    sites, _ = find_sites(graph)
+    repairs = [_try(model, graph, site, threads, tell) for site in sites if not site.fused]
+    fusions = [Fusion(site=r.site, op=r.taken.op) for r in repairs if r.taken]
+    if not fusions:
+        shutil.copyfile(source, out)
+        return Optimized(
+            source=source, out=out, sites=len(sites), repairs=tuple(repairs), difference=0.0,
+            checked="nothing was replaced: the same bytes", gains=(), threads=threads,
+        )  # fmt: skip
+    fused = fuse(model, fusions)
+    tell("checking outputs")
+    difference, checked, used = _compare(model, fused, graph, feeds, threads)
+    if not difference <= TOLERANCE:
+        raise GatewiseError(f"with fused activations outputs differ by {difference:.1e}; nothing was written")
+    _write(onnx, fused, source, out)
+    gains: list[Gain] = []
+    for batch, feed in used.items() if timed else ():
+        tell(f"timing both at batch {batch}")
+        time, twin = gain(source, out, feed, threads=threads)
+        gains.append(Gain(batch=batch, time=time, twin=twin))
+    return Optimized(
+        source=source, out=out, sites=len(sites), repairs=tuple(repairs), difference=difference, checked=checked,
+        gains=tuple(gains), threads=threads,
+    )  # fmt: skip
+
+
+def _scalar(site: Site) -> Found | None:
+    """The scalar function that one operation could compute: the site's own, or that of a gate's activation."""
+    if site.kind == "scalar":
+        return site.found
+    act = activation_of(site.found.name) if site.found.name else None
+    if act is None or set(site.found.settings) - {"beta"}:
+        return None
+    if "beta" in site.found.settings:
+        return Found(name=None, nearest="silu", distance=0.0, settings=dict(site.found.settings))
+    return Found(name=act, nearest=act, distance=0.0)
+
+
+def _opset(graph: Graph) -> int:
+    return int(graph.facts.get("opset", 0))
+
+
+def _try(model: Any, graph: Graph, site: Site, threads: int, tell: Tell) -> Repair:
+    scalar = _scalar(site)
+    ops = fused_ops(scalar, _opset(graph)) if scalar else ()
+    what = site.found.name or f"none of the table ({site.found.nearest} is nearest)"
+    if not ops:
+        return Repair(site=site, tried=(), taken=None, reason=f"no fused operation computes {what}")
+    if set(site.dtype.split()) - {"float32", ""}:
+        return Repair(site=site, tried=(), taken=None, reason=f"it is computed in {site.dtype}, not in float32")
+    if not any(site.output in node.output for node in model.graph.node):
+        return Repair(site=site, tried=(), taken=None, reason="it stands inside control flow")
+    tell(f"trying {site.path}")
+    try:
+        tried = try_ops(model, site, ops, threads=threads)
+    except GatewiseError as error:
+        return Repair(site=site, tried=(), taken=None, reason=str(error))
+    good = [candidate for candidate in tried if not candidate.reason]
+    taken = min(good, key=lambda candidate: candidate.ratio, default=None)
+    reason = "" if taken else "; ".join(f"{c.op.name}: {c.reason}" for c in tried)
+    return Repair(site=site, tried=tuple(tried), taken=taken, reason=reason)
+
+
+def _compare(
+    before: Any, after: Any, graph: Graph, given: Sequence[Feed], threads: int
+) -> tuple[float, str, dict[int, Feed]]:
+    """The largest difference of outputs, on which inputs, and one feed for each batch size that ran."""
+    one, other = session(before, threads), session(after, threads)
+    worst, used = 0.0, dict[int, Feed]()
+    for feed in given:
+        worst = max(worst, _difference(_outputs(one, feed), _outputs(other, feed)))
+        used[len(next(iter(feed.values())))] = feed
+    failed = ""
+    for batch in batches(graph) if not given else ():
+        for seed in range(3):
+            for feed in random_feeds(graph, batch, seed=seed):
+                try:
+                    wanted = _outputs(one, feed)
+                except GatewiseError as error:
+                    failed = str(error)
+                    continue
+                worst = max(worst, _difference(wanted, _outputs(other, feed)))
+                used.setdefault(batch, feed)
+                break
+    if not used:
+        raise GatewiseError(f"random inputs do not suit the model ({failed})\ngive real ones with --data FILE.npz")
+    sizes = ", ".join(map(str, used))
+    return worst, f"{'the given' if given else 'random'} inputs, batch {sizes}", used
+
+
+def _outputs(found: Any, feed: Feed) -> list[Any]:
+    try:
+        return found.run(None, feed)
+    except Exception as error:  # the engine's own errors share no base class
+        raise GatewiseError(told(error)) from error
+
+
+def _difference(wanted: Sequence[Any], got: Sequence[Any]) -> float:
+    worst = 0.0
+    for a, b in zip(wanted, got, strict=True):
+        one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+        if one.shape != other.shape:
+            return float("inf")
+        equal = (one == other) | (np.isnan(one) & np.isnan(other))
+        with np.errstate(invalid="ignore"):
+            error = np.where(equal, 0.0, np.abs(one - other) / np.maximum(1.0, np.abs(one)))
+        worst = max(worst, float(np.nan_to_num(error, nan=np.inf).max(initial=0.0)))
+    return worst
+
+
+def _write(onnx: Any, model: Any, source: Path, out: Path) -> None:
+    """The new file; weights that lay beside the old one are put beside the new one under its own name."""
+    partial = out.with_name(out.name + ".partial")
+    outside = any(
+        tensor.HasField("data_location")
+        for tensor in onnx.load(str(source), load_external_data=False).graph.initializer
+    )
+    if outside:
+        onnx.save_model(model, str(out), save_as_external_data=True, location=f"{out.name}.data", size_threshold=1024)
+        return
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(out)
