@@ -13,9 +13,13 @@ from gatewise.surgery._blocks import Adapter, Example
 
 FAMILIES = list(adapters.ADAPTERS)
 
+# In a gated FFN the roles are turned round: another gate keeps the weights, a scalar function needs new ones.
+KEEPS = {"gated": "reglu"}
+RENEWS = {"gated": "relu"}
+
 
 def example_of(family: str) -> tuple[Adapter, Example]:
-    if family == "bert":
+    if family in ("bert", "gated"):
         pytest.importorskip("transformers")
     torch.manual_seed(0)
     adapter = adapters.ADAPTERS[family]
@@ -54,9 +58,10 @@ def test_finds_exactly_the_sites_of_its_example(family):
 def test_a_scalar_swap_reaches_the_output_and_leaves_the_original(family):
     _, example = example_of(family)
     before, reference = tensors(example.model), run(example.model, example)
-    new, report = surgery.swap(example.model, "tanh")
+    to = KEEPS.get(family, "tanh")
+    new, report = surgery.swap(example.model, to)
     assert [change.path for change in report.sites] == list(example.paths)
-    assert {site.before for site in surgery.find_sites(new) if site.path in example.paths} == {"tanh"}
+    assert {site.before for site in surgery.find_sites(new) if site.path in example.paths} == {to}
     assert report.weights_state == "grafted"
     assert report.parameters_before == report.parameters_after
     assert not torch.allclose(run(new, example), reference, atol=1e-4)
@@ -83,15 +88,16 @@ def test_a_gate_matches_the_parameters_or_says_why_not(family):
         with pytest.raises(GatewiseError, match=r"swiglu cannot be put at '.*': .+"):
             surgery.swap(example.model, "swiglu")
         return
-    new, report = surgery.swap(example.model, "swiglu", seed=3)
+    to = RENEWS.get(family, "swiglu")
+    new, report = surgery.swap(example.model, to, seed=3)
     assert report.weights_state == "untrained"
     for change, site in zip(report.sites, sites, strict=True):
         assert change.parameters_before == site.parameters
         # One unit of width costs less than a quarter of these tiny blocks.
         assert abs(change.parameters_after / change.parameters_before - 1) < 0.13
     assert report.parameters_after == sum(parameter.numel() for parameter in new.parameters())
-    again, _ = surgery.swap(example.model, "swiglu", seed=3)
-    other, _ = surgery.swap(example.model, "swiglu", seed=4)
+    again, _ = surgery.swap(example.model, to, seed=3)
+    other, _ = surgery.swap(example.model, to, seed=4)
     assert torch.isfinite(run(new, example)).all()
     assert torch.equal(run(new, example), run(again, example))
     assert not torch.equal(run(new, example), run(other, example))

@@ -4,6 +4,14 @@ from ._backward import with_backward as with_backward
 from ._counts import flops as flops
 from ._counts import parameters as parameters
 from ._counts import weight_bytes as weight_bytes
+from ._generation import NEW_TOKENS as NEW_TOKENS
+from ._generation import Continuation as Continuation
+from ._generation import Generation as Generation
+from ._generation import Perplexity as Perplexity
+from ._generation import continuations as continuations
+from ._generation import generation as generation
+from ._generation import generative as generative
+from ._generation import perplexity as perplexity
 from ._interleave import Effort as Effort
 from ._interleave import Timings as Timings
 from ._interleave import interleave as interleave

@@ -1,18 +1,19 @@
 """How far an arm's outputs lie from the baseline's, on the workload's fixed real inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gatewise.core import GatewiseError
-from gatewise.workloads import Workload, cosine_rows
+from gatewise.workloads import cosine_rows
 
 
-def outputs(workload: Workload, model: nn.Module) -> Tensor:
-    """One row per probe item, shape (items, features)."""
+def outputs(call: Callable[[Any], Tensor], inputs: Iterable[Any]) -> Tensor:
+    """What a call gives on some inputs: one row per item, shape (items, features)."""
     with torch.inference_mode():
-        return torch.cat([workload.run(model, inputs).float() for inputs in workload.probe()])
+        return torch.cat([call(each).float() for each in inputs])
 
 
 def distances(baseline: Tensor, arm: Tensor) -> list[float]:

@@ -32,15 +32,17 @@ class Block:
         act: the slot of the activation.
         up: the slot of the Linear that feeds the activation; None for a bare activation.
         down: the slot of the Linear that reads it; None for a bare activation.
+        gate: the slot of the Linear whose output is bent, where that of `up` is multiplied with it: a gated FFN.
     """
 
     act: Slot
     up: Slot | None = None
     down: Slot | None = None
+    gate: Slot | None = None
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        return tuple(slot for slot in (self.up, self.act, self.down) if slot is not None)
+        return tuple(slot for slot in (self.up, self.gate, self.act, self.down) if slot is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +101,20 @@ class NoFlags:
 
 def fits(up: object, down: object) -> bool:
     """Whether two modules are Linear layers whose widths meet."""
-    return is_linear(up) and is_linear(down) and up.out_features == down.in_features
+    return is_linear(up) and is_linear(down) and widths(up)[1] == widths(down)[0]
 
 
 def is_linear(module: object) -> TypeGuard[nn.Linear]:
-    """Whether a module is a Linear layer or a subclass of it."""
-    return isinstance(module, nn.Linear)
+    """Whether a module is a Linear layer, a subclass of it, or GPT-2's `Conv1D`, which is one stored as [in, out]."""
+    return isinstance(module, nn.Linear) or is_conv1d(module)
+
+
+def is_conv1d(module: object) -> bool:
+    """Whether a module is the `Conv1D` of transformers; looks only at names, so that it imports nothing."""
+    return type(module).__name__ == "Conv1D" and type(module).__module__.startswith("transformers.")
+
+
+def widths(linear: nn.Module) -> tuple[int, int]:
+    """How many numbers a linear layer takes and gives."""
+    rows, columns = linear.get_parameter("weight").shape
+    return (rows, columns) if is_conv1d(linear) else (columns, rows)

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from gatewise.core import GatewiseError
 
+from ._gate import simple_gate
 from ._sites import FoundSite, Site, looked_for
 
 Left = tuple[str, str]
@@ -24,15 +25,18 @@ def choose(
         chosen, left = _by_globs(found, [only] if isinstance(only, str) else only)
     else:
         chosen, left = _by_main(found)
-    if not gate:
-        return chosen, left
-    blocked = [each for each in chosen if not each.site.gateable]
+    blocked = [each for each in chosen if _rebuilds(each.site, to, gate=gate) and not each.site.gateable]
     # Asked for by name, or nothing else to gate: an error. Swept along by the default rule: left, and listed.
     if blocked and (only is not None or len(blocked) == len(chosen)):
         site = blocked[0].site
         raise GatewiseError(f"{to} cannot be put at {site.path!r}: {site.obstacle}")
     left += [(each.site.path, each.site.obstacle) for each in blocked]
-    return [each for each in chosen if each.site.gateable], left
+    return [each for each in chosen if each not in blocked], left
+
+
+def _rebuilds(site: Site, to: str, *, gate: bool) -> bool:
+    """Whether new matrices are needed: a gate in a scalar FFN, anything but a simple gate in a gated one."""
+    return simple_gate(to) is None if site.gated else gate
 
 
 def _by_main(found: list[FoundSite]) -> tuple[list[FoundSite], list[Left]]:

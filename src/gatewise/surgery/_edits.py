@@ -68,6 +68,10 @@ def _new_module(description: dict[str, Any]) -> nn.Module:
         return nn.Identity()
     if kind == "GatedUnit":
         return activations.GatedUnit(**description)
+    if kind == "FeedForward":
+        return activations.FeedForward(**description)
     if kind == "Linear":
         return nn.Linear(**description)
-    raise GatewiseError(f"unknown module {kind!r} in an edit\nvalid: Activation, GatedUnit, Identity, Linear")
+    raise GatewiseError(
+        f"unknown module {kind!r} in an edit\nvalid: Activation, FeedForward, GatedUnit, Identity, Linear"
+    )

@@ -6,9 +6,10 @@ from typing import Literal, cast
 
 from torch import nn
 
-from ._blocks import Adapter, Block, Slot
+from ._blocks import Adapter, Block, Slot, is_conv1d
+from ._gate import gate_of
 from ._recognise import Recogniser
-from ._tree import children, has_hooks, own_parameters
+from ._tree import children, has_bias, has_hooks, own_parameters
 from .adapters import ADAPTERS
 
 
@@ -20,10 +21,12 @@ class Site:
         path: where the activation is, as in `model.get_submodule`.
         kind: `ffn` where the two Linear layers around it are known, else `activation`.
         family: the adapter that found it.
-        before: the activation's name; the class or function name where it computes none of the known ones.
+        before: the activation's name, for a gated FFN the gate's; the class or function name where it computes none of
+            the known ones.
         named: whether `before` is the name of a known activation.
-        parameters: numbers in the two Linear layers (0 for a bare activation).
-        gateable: whether a gate can be put here.
+        parameters: numbers in the Linear layers (0 for a bare activation).
+        gated: whether it is a gated FFN: two Linear layers side by side, one of them bent, their product read.
+        gateable: whether a gate can be put here; at a gated FFN, whether anything but another simple gate can.
         obstacle: why not, where it cannot.
         aliases: further paths at which the same objects stand.
     """
@@ -34,6 +37,7 @@ class Site:
     before: str
     named: bool = True
     parameters: int = 0
+    gated: bool = False
     gateable: bool = False
     obstacle: str = ""
     aliases: tuple[str, ...] = ()
@@ -52,6 +56,7 @@ class FoundSite:
     blocks: tuple[Block, ...]
     up: nn.Linear | None
     down: nn.Linear | None
+    gate: nn.Linear | None = None
 
 
 class Paths:
@@ -61,6 +66,10 @@ class Paths:
         self._paths: dict[int, list[str]] = {}
         for path, module in model.named_modules(remove_duplicate=False):
             self._paths.setdefault(id(module), []).append(path)
+
+    def whole(self, module: nn.Module) -> list[str]:
+        """All paths of a module itself."""
+        return self._paths[id(module)]
 
     def of(self, slot: Slot) -> list[str]:
         return [f"{path}.{slot.name}".lstrip(".") for path in self._paths[id(slot.owner)]]
@@ -97,19 +106,21 @@ def locate(model: nn.Module) -> list[FoundSite]:
         known = recognise(first.act.value)
         assert known is not None  # an adapter never returns a block without an activation
         obstacle = sharing.obstacle(blocks)
-        up, down = (cast("nn.Linear | None", _held(slot)) for slot in (first.up, first.down))
+        up, down, gate = (cast("nn.Linear | None", _held(slot)) for slot in (first.up, first.down, first.gate))
+        before, named = gate_of(known) if gate is not None else (known.label, known.name is not None)
         site = Site(
             path=where[0],
             kind="activation" if up is None else "ffn",
             family=family,
-            before=known.label,
-            named=known.name is not None,
-            parameters=_numbers(up) + _numbers(down),
+            before=before,
+            named=named,
+            parameters=_numbers(up) + _numbers(gate) + _numbers(down),
+            gated=gate is not None,
             gateable=not obstacle,
             obstacle=obstacle,
             aliases=tuple(where[1:]),
         )
-        found.append(FoundSite(site=site, adapter=ADAPTERS[family], blocks=tuple(blocks), up=up, down=down))
+        found.append(FoundSite(site=site, adapter=ADAPTERS[family], blocks=tuple(blocks), up=up, down=down, gate=gate))
     # A function attribute has no module path of its own; its owner's place orders it.
     return sorted(found, key=lambda each: order.get(each.site.path, order.get(each.site.path.rpartition(".")[0], 0)))
 
@@ -136,6 +147,7 @@ class _Sharing:
     """Who holds which module and which parameter, to see what a new matrix would tear apart."""
 
     def __init__(self, model: nn.Module) -> None:
+        self._root = model
         self._holders: dict[int, set[tuple[int, str]]] = {}
         self._owners: dict[int, set[int]] = {}
         for module in model.modules():
@@ -146,12 +158,13 @@ class _Sharing:
 
     def obstacle(self, blocks: list[Block]) -> str:
         """Why no gate can be put into these blocks, or an empty string."""
-        for part in ("up", "down"):
-            slots: list[Slot | None] = [block.up if part == "up" else block.down for block in blocks]
+        gated = blocks[0].gate is not None
+        for part in ("up", "gate", "down") if gated else ("up", "down"):
+            slots: list[Slot | None] = [getattr(block, part) for block in blocks]
             linear = _held(slots[0])
             if linear is None:
                 return "a gate needs the Linear layers around the activation; this one stands alone"
-            if type(linear) is not nn.Linear:
+            if not isinstance(linear, nn.Module) or (type(linear) is not nn.Linear and not is_conv1d(linear)):
                 return f"its {part} layer is a {type(linear).__name__}, not a plain nn.Linear"
             if has_hooks(linear):
                 return f"its {part} layer carries hooks that a new matrix would lose"
@@ -159,6 +172,16 @@ class _Sharing:
                 return f"its {part} layer is also used elsewhere in the model"
             if any(len(self._owners[id(weight)]) > 1 for weight in linear.parameters()):
                 return f"the weights of its {part} layer are tied to another module"
+        return self._whole(blocks[0]) if gated else ""
+
+    def _whole(self, block: Block) -> str:
+        """Why a gated FFN cannot be replaced as a whole, or an empty string."""
+        if block.act.owner is self._root:
+            return "it is the whole model, and has no place in another one"
+        if has_hooks(block.act.owner):
+            return "it carries hooks that a new block would lose"
+        if len({has_bias(slot.value) for slot in block.slots if isinstance(slot.value, nn.Linear)}) > 1:
+            return "only some of its layers have a bias"
         return ""
 
 

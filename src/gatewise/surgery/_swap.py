@@ -8,10 +8,10 @@ from torch import nn
 from gatewise import activations
 from gatewise.core import GatewiseError
 
-from ._blocks import Change, Flag, Slot
+from ._blocks import Change, Flag, Slot, widths
 from ._choose import choose
 from ._edits import Edit, apply_edit, module_edit, value_edit
-from ._gate import gated_hidden, start_gate
+from ._gate import gated_hidden, scalar_hidden, simple_gate, start_block, start_gate
 from ._random import NoRandomFill
 from ._report import SiteChange, SurgeryReport, WeightsState, check_model, combined, history, set_history, weights_state
 from ._sites import FoundSite, Paths, locate
@@ -43,9 +43,10 @@ def swap(
     sites, or among bare activations where there is no FFN. `only` is a glob or a list of globs over site paths (or
     over the modules that hold them) and overrides that rule.
 
-    A scalar keeps all weights. A gate (`swiglu`, ...) needs an FFN site: it brings two input matrices instead of one,
-    a hidden width by `matching` (`params`, `flops` or `none`) and `multiple_of`, and new weights in the whole FFN,
-    drawn from `seed` without touching the global random state.
+    A scalar keeps all weights of a scalar FFN, and a simple gate (act(gate) * up) those of a gated one. A gate
+    (`swiglu`, ...) in a scalar FFN brings two input matrices instead of one, a hidden width by `matching` (`params`,
+    `flops` or `none`) and `multiple_of`, and new weights in the whole FFN, drawn from `seed` without touching the
+    global random state; so does a scalar in a gated FFN, the other way round. A bare activation takes no gate.
 
     Raises `GatewiseError` when the name is unknown, no site is found, `only` matches nothing, or a gate is asked for
     at a site that cannot take one.
@@ -60,10 +61,16 @@ def swap(
     chosen, left = choose(locate(new), plan.to, gate=spec.kind == "gate", only=only)
     surgeon = _Surgeon(new, plan)
     before = count_parameters(new)
-    if spec.kind == "gate":
-        changes = [surgeon.gate(found) for found in chosen]
+    act = simple_gate(plan.to)
+    if any(found.site.gated for found in chosen):
+        # In a gated FFN a simple gate is its function alone; whatever else is asked for is a new block.
+        kept = [found for found in chosen if act is not None and found.site.gated]
+        changes = surgeon.scalar(kept, act or "")
+        changes += [surgeon.rebuild(found) for found in chosen if act is None and found.site.gated]
+        plain = [found for found in chosen if not found.site.gated]
     else:
-        changes = surgeon.scalar(chosen)
+        changes, plain = [], chosen
+    changes += [surgeon.gate(found) for found in plain] if spec.kind == "gate" else surgeon.scalar(plain, plan.to)
     state: WeightsState = "original"
     for change in changes:
         state = combined(state, change.weights_state)
@@ -100,12 +107,12 @@ class _Surgeon:
         self.paths = Paths(model)
         self.edits: list[Edit] = []
 
-    def scalar(self, chosen: list[FoundSite]) -> list[SiteChange]:
+    def scalar(self, chosen: list[FoundSite], act: str) -> list[SiteChange]:
         """Put the new function everywhere; slots that shared one object share one again."""
         slots: dict[int, list[Slot]] = {}
         changes: list[SiteChange] = []
         for found in chosen:
-            hidden = None if found.up is None else found.up.out_features
+            hidden = None if found.up is None else widths(found.up)[1]
             flags = self._flags(found, hidden)
             same = found.site.named and found.site.before == self.plan.to
             if not same:
@@ -116,7 +123,7 @@ class _Surgeon:
             state: WeightsState = "original" if same and not flags else "grafted"
             changes.append(self._change(found, hidden, found.site.parameters, state, flags))
         for group in slots.values():
-            self._put(group, "Activation", name=self.plan.to)
+            self._put(group, "Activation", name=act)
         return changes
 
     def gate(self, found: FoundSite) -> SiteChange:
@@ -129,12 +136,12 @@ class _Surgeon:
         ups = [block.up for block in found.blocks if block.up]
         downs = [block.down for block in found.blocks if block.down]
         with NoRandomFill():
-            unit = self._put(ups, "GatedUnit", dim=up.in_features, hidden=hidden, name=self.plan.to, bias=has_bias(up))
+            unit = self._put(ups, "GatedUnit", dim=widths(up)[0], hidden=hidden, name=self.plan.to, bias=has_bias(up))
             back = self._put(
                 downs,
                 "Linear",
                 in_features=hidden,
-                out_features=down.out_features,
+                out_features=widths(down)[1],
                 bias=has_bias(down),
             )
         self._put([block.act for block in found.blocks], "Identity")
@@ -143,6 +150,23 @@ class _Surgeon:
         start_gate(unit, back, (up, down), self.plan.seed, found.site.path)
         after = sum(p.numel() for module in (unit, back) for p in module.parameters())
         return self._change(found, hidden, after, "untrained", flags)
+
+    def rebuild(self, found: FoundSite) -> SiteChange:
+        """Put a whole new block in the place of a gated FFN."""
+        gate, up, down = found.gate, found.up, found.down
+        assert gate is not None  # `swap` sends only gated sites here
+        assert up is not None
+        assert down is not None
+        (dim, wide), bias = widths(up), has_bias(up)
+        gated = activations.get(self.plan.to).kind == "gate"
+        hidden = wide if gated else scalar_hidden(dim, wide, bias, self.plan.matching, self.plan.multiple_of)
+        arguments = {"dim": dim, "hidden": hidden, "activation": self.plan.to, "matching": self.plan.matching}
+        with NoRandomFill():
+            paths = self.paths.whole(found.blocks[0].act.owner)
+            block = self._do(module_edit(paths, "FeedForward", **arguments, bias=bias))
+        assert block is not None  # a module edit always makes one
+        start_block(block, (gate, up, down), self.plan.seed, found.site.path)
+        return self._change(found, hidden, count_parameters(block), "untrained", [])
 
     def _flags(self, found: FoundSite, hidden: int | None) -> list[Flag]:
         before = found.site.before if found.site.named else None
@@ -173,7 +197,7 @@ class _Surgeon:
             after=self.plan.to,
             parameters_before=site.parameters,
             parameters_after=after,
-            hidden_before=found.up.out_features if found.up is not None else None,
+            hidden_before=widths(found.up)[1] if found.up is not None else None,
             hidden_after=hidden,
             weights_state=state,
             aliases=site.aliases,

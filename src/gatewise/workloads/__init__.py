@@ -7,6 +7,7 @@ from ._units import HiddenUnits as HiddenUnits
 from ._units import hidden_units as hidden_units
 from ._units import slopes as slopes
 from ._units import watching as watching
+from ._workload import Generative as Generative
 from ._workload import Quality as Quality
 from ._workload import Workload as Workload
 from ._workload import cosine_rows as cosine_rows

@@ -6,7 +6,7 @@ Shapes: B batch, T tokens (one token is one byte), D width, H heads, K width of 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from gatewise import activations, surgery
 from gatewise.core import GatewiseError, unknown_name
 
+from ._byte_cache import ByteCache, Reading
 from ._byte_data import SOURCES, Batch, spread, spread_slices, text_of, windows
 from ._options import check_whole
 from ._seeded import normal
-from ._workload import Workload
+from ._workload import Generative
 
 VOCABULARY = 256
 _ROTARY_BASE = 10_000.0
@@ -84,12 +85,16 @@ class Block(nn.Module):
         self.ffn_norm = nn.LayerNorm(dim, bias=False)
         self.ffn = activations.FeedForward(dim, config.ffn_hidden, config.activation, config.matching)
 
-    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, reading: Reading | None = None) -> Tensor:
         batch, tokens, dim = x_BTD.shape
         heads = self.qkv(self.attention_norm(x_BTD)).view(batch, tokens, 3, self.heads, dim // self.heads)
         q_BHTK, k_BHTK, v_BHTK = heads.permute(2, 0, 3, 1, 4)
         q_BHTK, k_BHTK = _rotate(q_BHTK, cos_TK, sin_TK), _rotate(k_BHTK, cos_TK, sin_TK)
-        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
+        mask, causal = None, True
+        if reading is not None:
+            k_BHTK, v_BHTK = reading.extend(k_BHTK, v_BHTK)
+            mask, causal = reading.mask, reading.causal
+        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, mask, is_causal=causal)
         x_BTD = x_BTD + self.out(y_BHTK.transpose(1, 2).reshape(batch, tokens, dim))
         return x_BTD + self.ffn(self.ffn_norm(x_BTD))
 
@@ -127,18 +132,42 @@ class ByteLM(nn.Module):
         """Exact count; the tied table counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def forward(self, input_ids: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """x_BTD of ids: each byte's own vector, and those of the `recent` bytes before it."""
         tokens = input_ids.shape[-1]
-        if input_ids.dim() != 2 or tokens > self.config.context:
-            raise GatewiseError(f"byte-lm takes [B, T <= {self.config.context}] ids, got {list(input_ids.shape)}")
         x_BTD = self.bytes(input_ids)
         for back, table in enumerate(self.recent, start=1):
             # Positions before the start of the window add nothing.
             x_BTD = x_BTD + F.pad(table(input_ids[:, : max(0, tokens - back)]), (0, 0, min(back, tokens), 0))
+        return x_BTD
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        tokens = input_ids.shape[-1]
+        if input_ids.dim() != 2 or tokens > self.config.context:
+            raise GatewiseError(f"byte-lm takes [B, T <= {self.config.context}] ids, got {list(input_ids.shape)}")
+        x_BTD = self.embed(input_ids)
         cos_TK, sin_TK = self.get_buffer("cos_TK")[:tokens], self.get_buffer("sin_TK")[:tokens]
         for block in self.blocks:
             x_BTD = block(x_BTD, cos_TK, sin_TK)
         return F.linear(self.norm(x_BTD), self.bytes.weight)
+
+    def read(self, input_ids: Tensor, cache: ByteCache | None = None) -> tuple[Tensor, ByteCache]:
+        """Read on after a cache: the logits of the byte after the last one, [B, 256], and the longer cache.
+
+        They are those of `forward` on the whole text, to rounding. Raises `GatewiseError` beyond the context.
+        """
+        new, past = input_ids.shape[1], cache.tokens if cache else 0
+        if past + new > self.config.context:
+            raise GatewiseError(f"byte-lm holds {self.config.context} bytes: {past} are read, {new} more do not fit")
+        ids = torch.cat((cache.last_ids, input_ids), dim=1) if cache else input_ids
+        x_BTD = self.embed(ids)[:, -new:]
+        cos_TK, sin_TK = (self.get_buffer(name)[past : past + new] for name in ("cos_TK", "sin_TK"))
+        reading = Reading(cache, new, input_ids.device)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, cos_TK, sin_TK, reading)
+        kept = ids[:, max(0, ids.shape[1] - self.config.recent) :]
+        logits_BV = F.linear(self.norm(x_BTD[:, -1]), self.bytes.weight)
+        return logits_BV, ByteCache(layers=tuple(reading.after), last_ids=kept)
 
 
 def build(config: dict[str, Any]) -> ByteLM:
@@ -169,7 +198,7 @@ def initialise(model: nn.Module, seed: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByteLMWorkload(Workload):
+class ByteLMWorkload(Generative):
     """`byte-lm` with its data: what the arms share is fixed here, the arm itself is an argument.
 
     Attributes:
@@ -271,3 +300,25 @@ class ByteLMWorkload(Workload):
 
     def probe(self) -> Sequence[dict[str, Tensor]]:
         return [{"input_ids": x_BT} for x_BT, _ in self.heldout_batches()[:4]]
+
+    # -- generation
+
+    def prefill(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, ByteCache]:
+        return _reader(model)(inputs["input_ids"])
+
+    def decode(self, model: nn.Module, cache: ByteCache, token_B: Tensor) -> tuple[Tensor, ByteCache]:
+        return _reader(model)(token_B.unsqueeze(1), cache)
+
+    def cache_tensors(self, cache: ByteCache) -> Sequence[Tensor]:
+        return [tensor for layer in cache.layers for tensor in layer]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The bytes as text; what is no UTF-8 stands as a replacement character."""
+        return bytes(tokens).decode("utf-8", errors="replace")
+
+
+def _reader(model: nn.Module) -> Callable[..., tuple[Tensor, ByteCache]]:
+    """`read` of a byte-lm. Raises `GatewiseError` for a model without it, such as one that a runtime has wrapped."""
+    if not isinstance(model, ByteLM):
+        raise GatewiseError(f"generation with byte-lm runs its own code (eager); this is a {type(model).__name__}")
+    return model.read

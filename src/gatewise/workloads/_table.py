@@ -19,6 +19,10 @@ WORKLOADS: Registry[Callable[..., Workload]] = Registry(
         "byte-lm": "._byte_lm:ByteLMWorkload",
         "ffn": "._ffn:FeedForwardWorkload",
         "operator": "._operator:OperatorWorkload",
+        "levels": "._levels:LevelsWorkload",
+        "causal-lm": "._causal_lm:CausalLMWorkload",
+        "convnet": "._images:ConvNetWorkload",
+        "vit": "._images:ViTWorkload",
     },
 )
 

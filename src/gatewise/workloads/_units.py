@@ -35,7 +35,7 @@ def hidden_units(model: nn.Module) -> tuple[HiddenUnits, ...]:
     Raises `GatewiseError` where there is none, or where one activation object serves several FFNs.
     """
     found = [
-        HiddenUnits(path=site.path, function=site.before)
+        HiddenUnits(path=site.path, function=activations.get(site.before).act or site.before)
         for site in surgery.find_sites(model)
         if site.kind == "ffn" and site.named and _module(model, site.path) is not None
     ]

@@ -16,6 +16,9 @@ from gatewise.core import GatewiseError
 Inputs = Any
 """What one call of a workload's model takes; only the workload that made it looks inside."""
 
+Cache = Any
+"""Keys and values of the tokens a model has read; only the workload that made it looks inside."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
@@ -74,6 +77,36 @@ class Workload(ABC):
         """Quality on held-out items, or None where the workload has no target."""
         del model
         return None
+
+
+class Generative(Workload):
+    """A causal language model: it reads a prompt once, then writes token by token with a cache of keys and values.
+
+    A cache is a value: `decode` hands back a longer one and leaves the one it was given as it was, so that a call can
+    start again from the same prompt.
+
+    Shapes: B batch, V vocabulary.
+    """
+
+    context: int
+    """The most tokens, prompt and continuation together, that the model can hold."""
+
+    @abstractmethod
+    def prefill(self, model: nn.Module, inputs: Inputs) -> tuple[Tensor, Cache]:
+        """Read a prompt: the logits of the token after it, [B, V], and the cache."""
+
+    @abstractmethod
+    def decode(self, model: nn.Module, cache: Cache, token_B: Tensor) -> tuple[Tensor, Cache]:
+        """Read one more token of each item: the logits of the next one, [B, V], and the longer cache."""
+
+    @abstractmethod
+    def cache_tensors(self, cache: Cache) -> Sequence[Tensor]:
+        """The keys and the values of every layer, two tensors a layer."""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Tokens as people read them. Raises `GatewiseError` where the model has no text."""
+        del tokens
+        raise GatewiseError(f"{self.name} has no text: its tokens are numbers")
 
 
 def cosine_rows(one: Tensor, other: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ ADAPTERS: Registry[Adapter] = Registry(
         "encoder-layer": ".encoder_layer:ADAPTER",
         "sequential": ".sequential:ADAPTER",
         "bert": ".bert:ADAPTER",
+        "gated": ".gated:ADAPTER",
         "two-linears": ".two_linears:ADAPTER",
         "activation": ".activation:ADAPTER",
     },

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from gatewise.surgery._blocks import Block, Example, NoFlags, Slot, is_linear
+from gatewise.surgery._blocks import Block, Example, NoFlags, Slot, is_linear, widths
 from gatewise.surgery._recognise import Recogniser, is_function, is_passthrough
 from gatewise.surgery._tree import children
 
@@ -28,7 +28,7 @@ class TwoHalves(NoFlags):
                 continue
             up, act = half
             wide, back = cast("nn.Linear", up.value), cast("nn.Linear", down.value)
-            if (wide.in_features, wide.out_features) == (back.out_features, back.in_features):
+            if widths(wide) == widths(back)[::-1]:
                 blocks.append(Block(up=up, act=act, down=down))
         return blocks
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from gatewise.surgery._blocks import Block, Example, NoFlags, Slot, fits, is_linear
+from gatewise.surgery._blocks import Block, Example, NoFlags, Slot, fits, is_linear, widths
 from gatewise.surgery._recognise import Recogniser, is_passthrough
 from gatewise.surgery._tree import children
 
@@ -49,7 +49,7 @@ class TwoLinears(NoFlags):
         )
 
 
-class _Recorder(nn.Module):
+class Recorder(nn.Module):
     """Passes a call on and keeps what went in and what came out."""
 
     def __init__(self, inner: object) -> None:
@@ -76,29 +76,41 @@ FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NameErr
 
 def _flows(module: nn.Module, block: Block) -> bool | None:
     """Whether a run shows up -> act -> down, or None where the module cannot be run on one tensor."""
-    up, act, down = (_Recorder(slot.value) for slot in block.slots)
+    found = run_recorded(module, block)
+    if found is None:
+        return None
+    up, act, down = found
+    return linked(up, act) and linked(act, down)
+
+
+def run_recorded(module: nn.Module, block: Block) -> list[Recorder] | None:
+    """A run on one tensor, seen at the block's slots, in their order; None where the module cannot be run so."""
+    recorders = [Recorder(slot.value) for slot in block.slots]
     shadow = copy.copy(module)
     parts: dict[str, nn.Module | None] = {
         name: nn.Identity() if is_passthrough(child) else child for name, child in children(module).items()
     }
     values = dict(vars(module))
-    for slot, recorder in zip(block.slots, (up, act, down), strict=True):
+    for slot, recorder in zip(block.slots, recorders, strict=True):
         values.pop(slot.name, None)
         parts[slot.name] = recorder
     shadow.__dict__ = {**values, "_modules": parts, "training": False}
-    weight = cast("nn.Linear", block.up.value if block.up else None).weight
-    for shape in ((1, 3, weight.shape[1]), (3, weight.shape[1])):
+    linear = cast("nn.Linear", block.up.value if block.up else None)
+    weight, wide = linear.weight, widths(linear)[0]
+    for shape in ((1, 3, wide), (3, wide)):
         x = torch.linspace(-2.0, 2.0, 3 * shape[-1]).reshape(shape).to(weight.device, weight.dtype)
+        for recorder in recorders:
+            recorder.seen.clear()
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 shadow(x)
         except FOREIGN:  # code that needs more than one tensor; asked in another shape
             continue
-        return _linked(up, act) and _linked(act, down)
+        return recorders
     return None
 
 
-def _linked(first: _Recorder, second: _Recorder) -> bool:
+def linked(first: Recorder, second: Recorder) -> bool:
     """Whether what came out of the first, last time, is what went into the second."""
     if len(first.seen) != 1 or len(second.seen) != 1:
         return False
@@ -108,7 +120,7 @@ def _linked(first: _Recorder, second: _Recorder) -> bool:
 
 def _only_reading(block: Block) -> bool:
     up, down = (cast("nn.Linear", slot.value if slot else None) for slot in (block.up, block.down))
-    return up.in_features == down.out_features and up.in_features != up.out_features
+    return widths(up)[0] == widths(down)[1] and widths(up)[0] != widths(up)[1]
 
 
 ADAPTER = TwoLinears()
