@@ -149,6 +149,20 @@ _ALL = (
         margin=0.005,
         label="hidden units without a gradient at worst",
     ),
+    Metric(name="time_to_first_token", unit="s", direction="lower", label="time to the first token"),
+    Metric(name="decode_time", unit="s", direction="lower", label="time of 16 further tokens"),
+    Metric(name="tokens_per_second", unit="1/s", direction="higher", label="further tokens per second"),
+    Metric(
+        name="perplexity",
+        unit="bits/byte",
+        direction="lower",
+        kind="difference",
+        evidence="item",
+        margin=0.01,
+        label="held-out bits per byte",
+    ),
+    Metric(name="kv_cache_bytes", unit="B", direction="lower", label="KV cache after the prompt", exact=True),
+    Metric(name="size_bytes", unit="B", direction="lower", label="size of what is loaded", exact=True),
     Metric(name="silent_units", unit="1", direction="lower", label="units never positive", exact=True),
 )
 

@@ -11,13 +11,29 @@ from ._graph import Evaluate
 class Found:
     """Which function of the table some code computes, found by numbers.
 
+    The settings of a scalar function:
+
+    - `beta` of x * sigmoid(beta x) where it is neither 1 nor 1.702. That is another function, so it has no name; a
+      gate with it is a `swiglu` with that `beta` (1.702 too).
+    - `slope` of leaky_relu, `alpha` of elu and `beta` of softplus where they are not the table's. These are parameters
+      of the family, so the name stays.
+    - `low`, `high`: the input is clipped first; `out_low`, `out_high`: the output is clipped. No name then. Where both
+      describe the same function, the rounder number tells; relu6 is relu with `out_high` 6. A bare clip, as hardtanh,
+      has `low` and `high` and no family.
+    - `scale`: a constant times a function of the table. No name.
+
+    Of a gate besides: `up_low`, `up_high`, `up_offset` of clip(up, up_low, up_high) + up_offset; and `limit`, `beta`
+    of `swiglu_clamped` where they are not 7 and 1.702.
+
     Attributes:
         name: of the table of activations and gates; None when nothing in it fits, or more than one does.
-        nearest: the closest one; None when nothing could be evaluated.
-        distance: largest |got - reference| / max(1, |x|, |reference|) of `nearest` over the probes.
-        settings: recovered constants of the family: `beta` of x * sigmoid(beta x) where it is neither 1 nor 1.702,
-            `slope`, `alpha`, `low` and `high` (limits of a clamp on the input or the gate), `up_low`, `up_high`, ...
+        nearest: the closest one, or where settings were recovered the one they belong to; None when nothing could be
+            evaluated.
+        distance: largest |got - reference| / max(1, |x|, |reference|) over the probes; the reference is that of
+            `nearest`, where there is a name with its settings. inf where a value is not finite.
+        settings: recovered constants, with seven significant digits.
         reason: why there is no name; "" when there is one.
+        gate: of a gate: which of the two inputs is the gate, 0 or 1.
     """
 
     name: str | None
@@ -25,6 +41,28 @@ class Found:
     distance: float
     settings: Mapping[str, float] = field(default_factory=dict[str, float])
     reason: str = ""
+    gate: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """Arithmetic that was seen and is no activation: kept so that nothing is dropped without a word.
+
+    Attributes:
+        path: as of a `Site`.
+        ops: the operations, in order, without casts and copies.
+        output: the value that comes out.
+        reason: why it is none.
+    """
+
+    path: str
+    ops: tuple[str, ...]
+    output: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As the record of an inspection shows it."""
+        return {"path": self.path, "ops": list(self.ops), "output": self.output, "reason": self.reason}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,15 +76,18 @@ class Site:
         inputs: the values that go in: (x,) or (gate, up).
         output: the value that comes out.
         ops: the operations it is made of, in order, without casts and copies.
-        dtype: the dtype it is computed in; where casts inside mix several, all of them, narrowest first, "float16 float32".
-        evaluate: the function itself, in float64, of one array for each input (and of the same shape).
+        dtype: the dtype it is computed in; where casts inside mix several, narrowest first: "float16 float32".
+        evaluate: the function itself, in float64, of one array for each input (and of the same shape). A constant that
+            differs from channel to channel is taken as that of the first channel, a fused bias as 0.
         gate_part: for a gate of one packed projection: which part is the gate, as (index, count); else None.
-        width: the size of the last dimension (hidden width); None where not known.
-        weights: names of the constants of the linear operations that feed it and that it feeds, each once.
+        width: the hidden width: the size of the last dimension, behind a convolution of the channels; None where not
+            known.
+        weights: names of the constants of the linear operations that feed it and that it feeds, each once, without
+            their biases.
         feeding: those that feed it alone, in the order of `inputs`.
         parameters: values in `weights` and their biases.
         flops: 2 * multiply-adds of those linear operations for one item at the shapes of the graph, unknown sizes as 1.
-        bytes: of those weights, as stored.
+        bytes: of those weights and biases, as stored.
     """
 
     path: str

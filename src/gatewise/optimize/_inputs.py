@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.core import GatewiseError, unknown_name
-from gatewise.graphs import Graph
+from gatewise.graphs import Graph, Kind
 
 Feed = dict[str, NDArray[Any]]
+
+_SAME = (Kind.CAST, Kind.COPY, Kind.RESHAPE)
 
 LENGTH = 32
 """What a dimension of unknown size is, other than the first."""
@@ -76,18 +78,23 @@ def _random(rng: np.random.Generator, name: str, graph: Graph, batch: int, *, bo
 
 
 def _rows(name: str, graph: Graph) -> int:
-    """One more than the largest index that an integer input may hold: the rows of the table it looks up, else 2."""
-    sizes = [2]
+    """One more than the largest index that an integer input may hold, else 2.
+
+    It is looked up in a table (the table's rows), compared with a list of all valid numbers, or made one-hot.
+    """
+    sizes: list[int] = []
     seen, waiting = {name}, [name]
     while waiting:
         for node in graph.consumers.get(waiting.pop(), ()):
-            table = graph.constants.get(node.inputs[0]) if node.inputs else None
-            if node.op.endswith("Gather") and table is not None and table.shape:
-                sizes.append(table.shape[0])
-            elif len(node.inputs) == 1 and node.output not in seen:  # a cast, a reshape: the same integers
+            constants = [graph.constants[other] for other in node.inputs if other in graph.constants]
+            if node.op.endswith("Gather") and node.inputs[0] in graph.constants:
+                sizes.append(graph.constants[node.inputs[0]].shape[0])
+            elif node.op.endswith("Equal") and any(constant.size > 1 for constant in constants):
+                sizes.append(max(constant.size for constant in constants))
+            elif node.kind in _SAME and node.output not in seen:
                 seen.add(node.output)
                 waiting.append(node.output)
-    return min(sizes[1:], default=2)
+    return min(sizes, default=2)
 
 
 def batches(graph: Graph) -> tuple[int, ...]:

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from ._pieces import TOLERANCE, Candidate, session, told, try_ops
 from ._rewrite import Fusion, fuse
 
 SCHEMA = "gatewise.optimize/1"
+NOT_SLOWER = 1.02
+"""A fused operation is taken unless, alone, it takes longer than this many times the pieces' time."""
+
 Tell = Callable[[str], None]
 
 
@@ -73,7 +77,7 @@ def optimize(
     """Fuse, check, measure and write.
 
     Each site that is written in pieces and whose function is known by its numbers is tried alone: a fused operation
-    is taken when it gives the same values (to 1e-5) and is faster there. The whole model must then give the same
+    is taken when it gives the same values (to 1e-5) and is not slower there. The whole model must then give the same
     outputs, on random inputs and on `data` (an .npz file), before anything is written.
 
     Raises:
@@ -89,7 +93,7 @@ def optimize(
     feeds = [read_feed(data, graph)] if data else []
     model = onnx.load(str(source))
     sites, _ = find_sites(graph)
-    repairs = [_try(model, graph, site, threads, tell) for site in sites if not site.fused]
+    repairs = _agreed([_try(model, graph, site, threads, tell) for site in sites if not site.fused])
     fusions = [Fusion(site=r.site, op=r.taken.op) for r in repairs if r.taken]
     if not fusions:
         shutil.copyfile(source, out)
@@ -101,7 +105,8 @@ def optimize(
     tell("checking outputs")
     difference, checked, used = _compare(model, fused, graph, feeds, threads)
     if not difference <= TOLERANCE:
-        raise GatewiseError(f"with fused activations outputs differ by {difference:.1e}; nothing was written")
+        hint = "" if feeds else "\nrandom inputs may mean nothing to this model; give real ones with --data FILE.npz"
+        raise GatewiseError(f"with fused activations outputs differ by {difference:.1e}; nothing was written{hint}")
     _write(onnx, fused, source, out)
     gains: list[Gain] = []
     for batch, feed in used.items() if timed else ():
@@ -112,6 +117,35 @@ def optimize(
         source=source, out=out, sites=len(sites), repairs=tuple(repairs), difference=difference, checked=checked,
         gains=tuple(gains), threads=threads,
     )  # fmt: skip
+
+
+def _agreed(repairs: Sequence[Repair]) -> list[Repair]:
+    """Sites written alike get the same operation: the one that is best over all of them, by the median of its ratios.
+
+    One site alone is timed for a moment only; without this, noise would decide which of twelve equal layers is fused.
+    """
+    groups: dict[object, list[Repair]] = {}
+    for repair in repairs:
+        key = repair.site.kind, repair.site.found.name, repair.site.ops, [c.op.name for c in repair.tried]
+        groups.setdefault(str(key), []).append(repair)
+    found: dict[str, Repair] = {}
+    for group in groups.values():
+        ratios = [median(repair.tried[i].ratio for repair in group) for i in range(len(group[0].tried))]
+        good = [
+            (ratio, i)
+            for i, ratio in enumerate(ratios)
+            if ratio <= NOT_SLOWER and not any(repair.tried[i].reason for repair in group)
+        ]
+        for repair in group:
+            taken = repair.tried[min(good)[1]] if good else None
+            slow = [f"{c.op.name}: {c.reason or _slower(r)}" for c, r in zip(repair.tried, ratios, strict=True)]
+            reason = "" if taken else repair.reason or "; ".join(slow)
+            found[repair.site.output] = replace(repair, taken=taken, reason=reason)
+    return [found[repair.site.output] for repair in repairs]
+
+
+def _slower(ratio: float) -> str:
+    return f"alone it is slower ({ratio:.2f} times the time of the pieces)"
 
 
 def _scalar(site: Site) -> Found | None:
@@ -145,10 +179,7 @@ def _try(model: Any, graph: Graph, site: Site, threads: int, tell: Tell) -> Repa
         tried = try_ops(model, site, ops, threads=threads)
     except GatewiseError as error:
         return Repair(site=site, tried=(), taken=None, reason=str(error))
-    good = [candidate for candidate in tried if not candidate.reason]
-    taken = min(good, key=lambda candidate: candidate.ratio, default=None)
-    reason = "" if taken else "; ".join(f"{c.op.name}: {c.reason}" for c in tried)
-    return Repair(site=site, tried=tuple(tried), taken=taken, reason=reason)
+    return Repair(site=site, tried=tuple(tried), taken=None, reason="")
 
 
 def _compare(

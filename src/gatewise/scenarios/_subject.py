@@ -1,0 +1,107 @@
+"""A workload's model on a runtime as something that serves batches of numbered queries."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gatewise.core import GatewiseError, num_cores
+
+from ._serve import Call
+
+POOL = 8
+"""Different inputs a batch size, used in turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectPlan:
+    """What is to be served.
+
+    Attributes:
+        model: a workload's name, a model folder, or `package.module:function`.
+        runtime: what executes it. `threads`: how many a call may use. `tokens`: the length of each query.
+        max_batch: the largest batch; every size up to it is called twice before anything is timed.
+    """
+
+    model: str
+    runtime: str = "eager"
+    threads: int = 1
+    tokens: int = 32
+    max_batch: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "tokens", "max_batch"):
+            value: int = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise GatewiseError(f"{name} must be a whole number of 1 or more, not {value!r}")
+        if self.threads > num_cores():
+            raise GatewiseError(f"{self.threads} threads on {num_cores()} cores measure their own contention, not more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model that serves.
+
+    Attributes:
+        call: serves a batch of queries, given by number.
+        implementation: what runs, in words. `notes`: what a reader should know of it.
+        load_s: from an imported framework to a model that can be called. `first_s`: the first call of batch 1.
+        size_bytes: of its file on disk, and `size_of` says of which; None where there is none.
+    """
+
+    call: Call
+    implementation: str
+    notes: tuple[str, ...]
+    load_s: float
+    first_s: float
+    size_bytes: int | None
+    size_of: str
+
+
+def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
+    """Load the model, prepare the runtime, make the queries, and call every batch size. Raises `GatewiseError`."""
+    import torch
+
+    from gatewise.runtimes import Task, check_runtime, prepare
+    from gatewise.workloads import WORKLOADS, workload
+
+    check_runtime(plan.runtime)
+    torch.set_num_threads(plan.threads)
+    named = plan.model in WORKLOADS
+    made = workload(name=plan.model if named else "", model="" if named else plan.model)
+    sizes = range(1, plan.max_batch + 1) if warm else (1,)
+    pools: dict[int, list[Any]] = {
+        size: [made.inputs(size, plan.tokens, plan.seed + i) for i in range(POOL)] for size in sizes
+    }
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        model = made.original().eval()
+        task = Task(model=model, run=made.run, example=pools[1][0], threads=plan.threads)
+        prepared = prepare(plan.runtime, task)
+    load_s = time.perf_counter() - begin
+
+    def call(numbers: Sequence[int]) -> object:
+        pool = pools[len(numbers)]
+        with torch.inference_mode():
+            return prepared.call(pool[numbers[0] % POOL])
+
+    begin = time.perf_counter()
+    call([0])
+    first_s = time.perf_counter() - begin
+    for size in sizes:
+        for _ in range(2 if warm else 0):
+            call(range(size))
+    size_bytes, size_of = prepared.size_bytes, "the runtime's file"
+    folder = getattr(made, "folder", None)
+    if size_bytes is None and folder is not None:
+        size_bytes, size_of = sum(path.stat().st_size for path in folder.glob("*.safetensors")), "the weights' files"
+    return Subject(
+        call=call,
+        implementation=prepared.implementation,
+        notes=prepared.notes,
+        load_s=load_s,
+        first_s=first_s,
+        size_bytes=size_bytes or None,
+        size_of=size_of,
+    )
