@@ -161,7 +161,7 @@ def _scalar(site: Site) -> Found | None:
 
 
 def _opset(graph: Graph) -> int:
-    return int(graph.facts.get("opset", 0))
+    return int(graph.facts["opsets"]["ai.onnx"])
 
 
 def _try(model: Any, graph: Graph, site: Site, threads: int, tell: Tell) -> Repair:

@@ -30,8 +30,8 @@ class Candidate:
 
     Attributes:
         op: the operation.
-        difference: the largest |fused - pieces| / max(1, |pieces|) over probes from -30 to 30; inf where it
-            did not run.
+        difference: the largest |fused - pieces| / max(1, |x|) over probes x from -30 to 30, for a gate divided by
+            max(1, |up|) as well; inf where it did not run.
         ratio: its time against the pieces alone, the median of interleaved calls. A first look, no verdict.
         reason: why it is not taken; "" where it may be.
     """
@@ -110,9 +110,10 @@ def try_ops(model: Any, site: Site, ops: Sequence[FusedOp], *, threads: int) -> 
     probes = _probes(len(site.inputs))
     feed = dict(zip(site.inputs, probes, strict=True))
     wanted = pieces.run(None, feed)[0].astype(np.float64)
+    scale = np.prod([np.maximum(1.0, np.abs(probe)) for probe in probes], axis=0)
     for number in list(sessions):
         got = sessions[number].run(None, feed)[0].astype(np.float64)
-        difference = float((np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))).max())
+        difference = float((np.abs(got - wanted) / scale).max())
         if not difference <= TOLERANCE:
             reason = f"its values differ by {difference:.1e}"
             found[number] = Candidate(op=ops[number], difference=difference, ratio=math.nan, reason=reason)
