@@ -158,14 +158,13 @@ OFF: dict[str, tuple[str, Callable[[float], Scalar]]] = {
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(sorted(OFF)), st.floats(0.01, 0.5), st.booleans(), st.sampled_from(["float32", "float16"]))
+# Up to 40 %: 1.702 * 0.5875 is 1, which makes quick_gelu silu, and half of relu2's power makes it relu.
+@given(st.sampled_from(sorted(OFF)), st.floats(0.01, 0.4), st.booleans(), st.sampled_from(["float32", "float16"]))
 def test_a_constant_one_percent_off_is_never_named(case: str, away: float, up: bool, dtype: str) -> None:
     name, family = OFF[case]
     found = scalar(family(1 + away if up else 1 - away), dtype)
-    assert found.name != name
-    if found.name is not None:  # 1.702 * 0.5875 is 1: that is silu then
-        assert found.distance <= (4e-6 if dtype == "float32" else 2.0**-12)
-        assert case == "slope of quick_gelu"
+    assert found.name is None
+    assert found.reason
     assert scalar(family(1.0), dtype).name == name
 
 

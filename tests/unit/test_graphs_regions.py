@@ -718,7 +718,7 @@ def test_paths_are_the_place_without_the_operation() -> None:
     assert [site.path for site in sites] == ["/encoder/layer.0/intermediate/act", "/encoder/layer.1/act", z]
 
 
-@pytest.mark.parametrize("tail", ["Relu", "Relu_3", "node_Relu_3", "n4", "n4_2"])
+@pytest.mark.parametrize("tail", ["Relu", "Relu_3", "node_Relu_3", "n4", "n4_2", "Mul_1"])
 def test_names_that_exporters_give_to_operations_are_no_place(tail: str) -> None:
     b = Build()
     y = b.Relu(b.linear("x"))

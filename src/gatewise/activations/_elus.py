@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from . import _stock
 from ._numeric import quiet
 from ._spec import Array, Bound, Budget, Deviation, Paper, Spec
 
@@ -45,7 +44,7 @@ ELU = Spec(
     implementation="torch.nn.functional.elu(alpha=1.0)",
     reference=_elu,
     derivative=_elu_derivative,
-    torch=_stock.elu,
+    stock="._stock:elu",
     minimum=None,
     lipschitz=1.0,
     curvature=1.0,
@@ -65,7 +64,7 @@ SELU = Spec(
     implementation="torch.nn.functional.selu",
     reference=_selu,
     derivative=_selu_derivative,
-    torch=_stock.selu,
+    stock="._stock:selu",
     minimum=None,
     lipschitz=_SCALE * _ALPHA,
     curvature=float("inf"),

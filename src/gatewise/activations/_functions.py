@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from gatewise.core import GatewiseError, unknown_name
 
 from . import _stock
+from ._numeric import CLAMP_ALPHA, CLAMP_LIMIT
 
 
 def _check(x: object, function: str, argument: str = "x") -> None:
@@ -162,9 +163,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return _stock.swiglu(gate, up)
 
 
-def swiglu_clamped(
-    gate: Tensor, up: Tensor, limit: float = _stock.CLAMP_LIMIT, alpha: float = _stock.CLAMP_ALPHA
-) -> Tensor:
+def swiglu_clamped(gate: Tensor, up: Tensor, limit: float = CLAMP_LIMIT, alpha: float = CLAMP_ALPHA) -> Tensor:
     """gpt-oss' swiglu: (clip(up, -limit, limit) + 1) * g * sigmoid(alpha g), g = min(gate, limit).
 
     Raises `GatewiseError` for shapes or dtypes that differ, a dtype not floating, and a limit that is not positive.

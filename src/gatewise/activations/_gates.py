@@ -1,12 +1,9 @@
 """The gated units, act(gate) * up: glu, bilinear, reglu, geglu, geglu_tanh, swiglu, swiglu_clamped."""
 
-from collections.abc import Callable
-
 import numpy as np
-from torch import Tensor
 
-from . import _stock
 from ._gelus import GELU, GELU_TANH, QUICK_GELU
+from ._numeric import CLAMP_LIMIT
 from ._relus import IDENTITY, RELU
 from ._sigmoids import SIGMOID, SILU
 from ._spec import Array, Bound, Budget, Deviation, Paper, Spec
@@ -65,9 +62,7 @@ _BUDGETS: dict[str, dict[str, Budget]] = {
 }
 
 
-def _gated(
-    name: str, act: Spec, torch: Callable[[Tensor, Tensor], Tensor], implementation: str, paper: Paper = _SHAZEER
-) -> Spec:
+def _gated(name: str, act: Spec, stock: str, implementation: str, paper: Paper = _SHAZEER) -> Spec:
     def reference(gate: Array, up: Array) -> Array:
         with np.errstate(all="ignore"):
             return act.reference(gate) * np.asarray(up, dtype=np.float64)
@@ -85,7 +80,7 @@ def _gated(
         implementation=implementation,
         reference=reference,
         derivative=derivative,
-        torch=torch,
+        stock=stock,
         minimum=None,
         lipschitz=_INF,
         curvature=None,
@@ -99,7 +94,7 @@ def _gated(
 GLU = _gated(
     "glu",
     SIGMOID,
-    _stock.glu,
+    "._stock:glu",
     "torch.sigmoid(gate) * up",
     Paper(
         author="Dauphin et al.",
@@ -108,23 +103,23 @@ GLU = _gated(
         arxiv="1612.08083",
     ),
 )
-BILINEAR = _gated("bilinear", IDENTITY, _stock.bilinear, "gate * up")
-REGLU = _gated("reglu", RELU, _stock.reglu, "torch.nn.functional.relu(gate) * up")
-GEGLU = _gated("geglu", GELU, _stock.geglu, "torch.nn.functional.gelu(gate) * up")
+BILINEAR = _gated("bilinear", IDENTITY, "._stock:bilinear", "gate * up")
+REGLU = _gated("reglu", RELU, "._stock:reglu", "torch.nn.functional.relu(gate) * up")
+GEGLU = _gated("geglu", GELU, "._stock:geglu", "torch.nn.functional.gelu(gate) * up")
 GEGLU_TANH = _gated(
-    "geglu_tanh", GELU_TANH, _stock.geglu_tanh, 'torch.nn.functional.gelu(gate, approximate="tanh") * up'
+    "geglu_tanh", GELU_TANH, "._stock:geglu_tanh", 'torch.nn.functional.gelu(gate, approximate="tanh") * up'
 )
-SWIGLU = _gated("swiglu", SILU, _stock.swiglu, "torch.nn.functional.silu(gate) * up")
+SWIGLU = _gated("swiglu", SILU, "._stock:swiglu", "torch.nn.functional.silu(gate) * up")
 
 
 def _clamped(gate: Array, up: Array) -> Array:
-    limit = _stock.CLAMP_LIMIT
+    limit = CLAMP_LIMIT
     with np.errstate(all="ignore"):
         return QUICK_GELU.reference(np.minimum(gate, limit)) * (np.clip(up, -limit, limit) + 1.0)
 
 
 def _clamped_derivative(gate: Array, up: Array) -> tuple[Array, Array]:
-    limit = _stock.CLAMP_LIMIT
+    limit = CLAMP_LIMIT
     gate, up = np.asarray(gate, dtype=np.float64), np.asarray(up, dtype=np.float64)
     with np.errstate(all="ignore"):
         clamped = np.minimum(gate, limit)
@@ -147,7 +142,7 @@ SWIGLU_CLAMPED = Spec(
     implementation="clamp both, then (up + 1) * (gate * torch.sigmoid(gate * 1.702))",
     reference=_clamped,
     derivative=_clamped_derivative,
-    torch=_stock.swiglu_clamped,
+    stock="._stock:swiglu_clamped",
     minimum=None,
     # Both clamps together bound the gradient; the supremum is at gate = up = 7.
     lipschitz=10.630554937055914,

@@ -3,15 +3,13 @@
 import numpy as np
 from scipy.special import expit
 
-from . import _stock
-from ._numeric import cdf_times, density_times, near, quiet, sigmoid_times, with_limits
+from ._numeric import QUICK_SLOPE, cdf_times, density_times, near, quiet, sigmoid_times, with_limits
 from ._spec import MAX, Array, Bound, Budget, Deviation, Paper, Spec
 
 _INF = float("inf")
 _NAN = float("nan")
 _SQRT_2_OVER_PI = 0.7978845608028653559
 _CUBIC = 0.044715
-_SLOPE = _stock.QUICK_SLOPE
 
 
 @quiet
@@ -50,12 +48,12 @@ def _gelu_tanh_derivative(x: Array) -> Array:
 @quiet
 def _quick(x: Array) -> Array:
     z = near(x)
-    return with_limits(x, np.where(x > 0, x * expit(_SLOPE * z), sigmoid_times(z, _SLOPE * z)), -0.0, _INF)
+    return with_limits(x, np.where(x > 0, x * expit(QUICK_SLOPE * z), sigmoid_times(z, QUICK_SLOPE * z)), -0.0, _INF)
 
 
 @quiet
 def _quick_derivative(x: Array) -> Array:
-    z = _SLOPE * near(x)
+    z = QUICK_SLOPE * near(x)
     return sigmoid_times(1.0 + z * expit(-z), z)
 
 
@@ -69,7 +67,7 @@ GELU = Spec(
     implementation='torch.nn.functional.gelu(approximate="none")',
     reference=_gelu,
     derivative=_gelu_derivative,
-    torch=_stock.gelu,
+    stock="._stock:gelu",
     minimum=(-0.75179152469356446, -0.16997120747990366),
     lipschitz=1.1289041451851548,  # f'(sqrt 2)
     curvature=_SQRT_2_OVER_PI,
@@ -99,7 +97,7 @@ GELU_TANH = Spec(
     implementation='torch.nn.functional.gelu(approximate="tanh")',
     reference=_gelu_tanh,
     derivative=_gelu_tanh_derivative,
-    torch=_stock.gelu_tanh,
+    stock="._stock:gelu_tanh",
     minimum=(-0.75246142207101626, -0.17004075057125405),
     lipschitz=1.1289930686587718,
     curvature=_SQRT_2_OVER_PI,
@@ -126,10 +124,10 @@ QUICK_GELU = Spec(
     implementation="x * torch.sigmoid(1.702 * x)",
     reference=_quick,
     derivative=_quick_derivative,
-    torch=_stock.quick_gelu,
+    stock="._stock:quick_gelu",
     minimum=(-0.75115425544128895, -0.16361018963635358),
     lipschitz=1.0998393201288669,
-    curvature=_SLOPE / 2,
+    curvature=QUICK_SLOPE / 2,
     budgets={
         "float32": Budget(
             value=Bound(ulp=160, start=-50.0, absolute=2.6e-37), gradient=Bound(ulp=16, start=0.0, absolute=1.4e-07)

@@ -13,6 +13,10 @@ _INV_SQRT_2PI = 0.3989422804014326779
 # Beyond this |x| every tail used here is 0 in float64, so x can be clipped before squares and cubes overflow.
 FAR = 1.0e4
 
+QUICK_SLOPE = 1.702  # the slope in the GELU paper's sigmoid approximation
+CLAMP_LIMIT = 7.0  # gpt-oss' swiglu limit
+CLAMP_ALPHA = 1.702  # gpt-oss' swiglu alpha
+
 
 def quiet(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Let a reference take anything array-like and pass through underflow, inf and NaN without a warning."""

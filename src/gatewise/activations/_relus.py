@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from . import _stock
 from ._numeric import quiet, with_limits
 from ._spec import MAX, Array, Bound, Budget, Deviation, Paper, Spec
 
@@ -78,7 +77,7 @@ RELU = Spec(
     implementation="torch.nn.functional.relu",
     reference=_relu,
     derivative=_relu_derivative,
-    torch=_stock.relu,
+    stock="._stock:relu",
     minimum=(0.0, 0.0),
     lipschitz=1.0,
     curvature=_INF,
@@ -103,7 +102,7 @@ LEAKY_RELU = Spec(
     implementation="torch.nn.functional.leaky_relu(negative_slope=0.01)",
     reference=_leaky,
     derivative=_leaky_derivative,
-    torch=_stock.leaky_relu,
+    stock="._stock:leaky_relu",
     minimum=None,
     lipschitz=1.0,
     curvature=_INF,
@@ -128,7 +127,7 @@ RELU2 = Spec(
     implementation="torch.nn.functional.relu(x).square()",
     reference=_relu2,
     derivative=_relu2_derivative,
-    torch=_stock.relu2,
+    stock="._stock:relu2",
     minimum=(0.0, 0.0),
     lipschitz=_INF,
     curvature=2.0,
@@ -147,7 +146,7 @@ HARDSWISH = Spec(
     implementation="torch.nn.functional.hardswish",
     reference=_hardswish,
     derivative=_hardswish_derivative,
-    torch=_stock.hardswish,
+    stock="._stock:hardswish",
     minimum=(-1.5, -0.375),
     lipschitz=1.5,
     curvature=_INF,
@@ -176,7 +175,7 @@ IDENTITY = Spec(
     implementation="the input tensor itself",
     reference=_identity,
     derivative=_identity_derivative,
-    torch=_stock.identity,
+    stock="._stock:identity",
     minimum=None,
     lipschitz=1.0,
     curvature=0.0,

@@ -3,7 +3,6 @@
 import numpy as np
 from scipy.special import expit
 
-from . import _stock
 from ._numeric import near, quiet, sigmoid_times, with_limits
 from ._spec import Array, Bound, Budget, Deviation, Paper, Spec
 
@@ -93,7 +92,7 @@ SIGMOID = Spec(
     implementation="torch.sigmoid",
     reference=_sigmoid,
     derivative=_sigmoid_derivative,
-    torch=_stock.sigmoid,
+    stock="._stock:sigmoid",
     minimum=None,
     lipschitz=0.25,
     curvature=1.0 / (6.0 * 3.0**0.5),
@@ -116,7 +115,7 @@ TANH = Spec(
     implementation="torch.tanh",
     reference=_tanh,
     derivative=_tanh_derivative,
-    torch=_stock.tanh,
+    stock="._stock:tanh",
     minimum=None,
     lipschitz=1.0,
     curvature=4.0 / (3.0 * 3.0**0.5),
@@ -139,7 +138,7 @@ SILU = Spec(
     implementation="torch.nn.functional.silu",
     reference=_silu,
     derivative=_silu_derivative,
-    torch=_stock.silu,
+    stock="._stock:silu",
     minimum=(-1.2784645427610738, -0.27846454276107380),
     lipschitz=1.0998393201288669,
     curvature=0.5,
@@ -167,7 +166,7 @@ SOFTPLUS = Spec(
     implementation="torch.nn.functional.softplus(beta=1, threshold=20)",
     reference=_softplus,
     derivative=_sigmoid,
-    torch=_stock.softplus,
+    stock="._stock:softplus",
     minimum=None,
     lipschitz=1.0,
     curvature=0.25,
@@ -190,7 +189,7 @@ MISH = Spec(
     implementation="torch.nn.functional.mish",
     reference=_mish,
     derivative=_mish_derivative,
-    torch=_stock.mish,
+    stock="._stock:mish",
     minimum=(-1.1924312145154952, -0.30884341301725041),
     lipschitz=1.0884981612517279,
     curvature=0.64420463723697243,

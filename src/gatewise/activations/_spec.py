@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
 from math import isnan
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float64]
 Kind = Literal["scalar", "gate"]
@@ -98,7 +102,8 @@ class Spec:
         reference: float64 arrays to float64, right in the tails and at +-inf; a gate takes (gate, up).
         derivative: the derivative in float64, one array; for a gate a pair, by gate and by up. At a kink it is the
             value that torch's autograd uses.
-        torch: the stock torch function, on tensors of any floating dtype and shape; a gate takes (gate, up).
+        stock: where the stock torch function is, as "module:function" (with a dot in front: of this package), so that
+            the rest of a spec needs no torch; or the function itself.
         minimum: (x, value) of the smallest value where one is reached, else None; always None for a gate.
         lipschitz: sup |f'|, for a gate of the Euclidean norm of its gradient; inf when unbounded.
         curvature: sup |f''|; inf where f' jumps; None for a gate.
@@ -116,7 +121,7 @@ class Spec:
     implementation: str
     reference: Callable[..., Array] = field(repr=False)
     derivative: Callable[..., Any] = field(repr=False)
-    torch: Callable[..., Tensor] = field(repr=False)
+    stock: "str | Callable[..., Tensor]" = field(repr=False)
     minimum: tuple[float, float] | None
     lipschitz: float
     curvature: float | None
@@ -124,6 +129,15 @@ class Spec:
     budgets: Mapping[str, Budget] = field(repr=False)
     deviations: tuple[Deviation, ...] = field(default=(), repr=False)
     act: str | None = None
+
+    @cached_property
+    def torch(self) -> "Callable[..., Tensor]":
+        """The stock torch function, on tensors of any floating dtype and shape; a gate takes (gate, up)."""
+        if not isinstance(self.stock, str):
+            return self.stock
+        module, _, name = self.stock.partition(":")
+        function: Callable[..., Tensor] = getattr(import_module(module, __package__), name)
+        return function
 
     @property
     def num_matrices(self) -> int:

@@ -7,9 +7,7 @@ forms for users are in `gatewise.functional`.
 import torch
 from torch import Tensor, nn
 
-QUICK_SLOPE = 1.702  # the slope in the GELU paper's sigmoid approximation
-CLAMP_LIMIT = 7.0  # gpt-oss' swiglu limit
-CLAMP_ALPHA = 1.702  # gpt-oss' swiglu alpha
+from ._numeric import CLAMP_ALPHA, CLAMP_LIMIT, QUICK_SLOPE
 
 
 def relu(x: Tensor) -> Tensor:

@@ -106,7 +106,12 @@ def _cast(op: Op, _: int) -> Compute | None:
     wanted = op.attributes.get("dtype_to")
     if not wanted or not (is_float(wanted) or is_whole(wanted) or wanted == "bool"):
         return None
-    return lambda xs: _first(xs).astype(numpy_dtype(wanted))
+
+    def compute(xs: Sequence[Values | None]) -> Values:
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN to whole numbers: whatever the machine gives
+            return _first(xs).astype(numpy_dtype(wanted))
+
+    return compute
 
 
 def _first(xs: Sequence[Values | None]) -> Values:

@@ -8,6 +8,7 @@ from ._graph import Node
 
 # How torch names the value of an operation: the place, the operation, and which of its outputs.
 _PLACE = re.compile(r"(/.+)/[^/]+_output_\d+(?:_nchwc)?")
+_OPERATION = re.compile(r"[A-Z][A-Za-z0-9]*(_\d+)*")
 _PART = re.compile(r"[^/.]+")
 
 
@@ -36,7 +37,8 @@ def _without_operation(node: Node) -> str:
     own = re.escape(node.op.rpartition(".")[2])
     if re.fullmatch(rf"((node_)?{own}|n\d+)(_\d+)*", tail, flags=re.IGNORECASE):
         return head if slash else ""
-    return node.path
+    # torch's own names, which OpenVINO keeps for whatever replaces the operation: /mlp/act/Mul_1
+    return head if node.path.startswith("/") and _OPERATION.fullmatch(tail) else node.path
 
 
 def distinct(paths: Sequence[str], outputs: Sequence[str]) -> list[str]:

@@ -61,16 +61,7 @@ def swap(
     chosen, left = choose(locate(new), plan.to, gate=spec.kind == "gate", only=only)
     surgeon = _Surgeon(new, plan)
     before = count_parameters(new)
-    act = simple_gate(plan.to)
-    if any(found.site.gated for found in chosen):
-        # In a gated FFN a simple gate is its function alone; whatever else is asked for is a new block.
-        kept = [found for found in chosen if act is not None and found.site.gated]
-        changes = surgeon.scalar(kept, act or "")
-        changes += [surgeon.rebuild(found) for found in chosen if act is None and found.site.gated]
-        plain = [found for found in chosen if not found.site.gated]
-    else:
-        changes, plain = [], chosen
-    changes += [surgeon.gate(found) for found in plain] if spec.kind == "gate" else surgeon.scalar(plain, plan.to)
+    changes = _carry_out(surgeon, chosen, gate=spec.kind == "gate")
     state: WeightsState = "original"
     for change in changes:
         state = combined(state, change.weights_state)
@@ -91,6 +82,15 @@ def swap(
     }
     set_history(new, record)
     return new, report
+
+
+def _carry_out(surgeon: "_Surgeon", chosen: list[FoundSite], *, gate: bool) -> list[SiteChange]:
+    """Swap every chosen site. In a gated FFN a simple gate is its function alone; whatever else is a new block."""
+    act = simple_gate(surgeon.plan.to)
+    gated = [found for found in chosen if found.site.gated]
+    plain = [found for found in chosen if not found.site.gated]
+    changes = surgeon.scalar(gated, act) if act is not None else [surgeon.rebuild(found) for found in gated]
+    return changes + ([surgeon.gate(found) for found in plain] if gate else surgeon.scalar(plain, surgeon.plan.to))
 
 
 def count_parameters(model: nn.Module) -> int:
