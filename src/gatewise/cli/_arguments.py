@@ -7,7 +7,12 @@ Add = Callable[..., argparse.ArgumentParser]
 
 COMMANDS = {
     "evaluate": "._evaluate",
+    "inspect": "._inspect",
+    "lock": "._lock",
+    "check": "._lock",
     "swap": "._swap",
+    "optimize": "._optimize",
+    "scenarios": "._scenarios",
     "report": "._report",
     "claims": "._claims",
     "doctor": "._doctor",
@@ -25,7 +30,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gatewise {version}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for describe in (_evaluate, _swap, _report, _claims, _doctor):
+    for describe in (_evaluate, _inspect, _lock, _check, _swap, _optimize, _scenarios, _report, _claims, _doctor):
         describe(commands.add_parser)
     return top
 
@@ -59,6 +64,50 @@ def _evaluate(add: Add) -> None:
     command.add_argument("--json", action="store_true", help="print result.json on standard output and nothing else")
 
 
+def _inspect(add: Add) -> None:
+    command = add(
+        "inspect",
+        help="which activation each place of a model really computes",
+        description="Compute every activation and gate of a model on probes and say which function it is, how it is "
+        "written and what the layers around it weigh. With --against: where another model computes something else.",
+        epilog="exit codes: 0 done, 2 bad input; with --fail-on mismatch 1 the models differ",
+    )
+    command.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a workload, a model folder, package.module:function, or a .onnx, .xml (OpenVINO) or .safetensors file",
+    )
+    command.add_argument("--against", metavar="MODEL", help="another form of the same model; every mismatch is shown")
+    command.add_argument("--data", metavar="FILE.npz", help="arrays by input name, for ranges and dead units")
+    command.add_argument("--fail-on", choices=("mismatch",), help="make the exit code a gate")
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _lock(add: Add) -> None:
+    command = add(
+        "lock",
+        help="write down what was accepted of a model, beside it",
+        description="Write MODEL.lock.json (gatewise.lock.json in a folder): functions, hashes of weights, figures of "
+        "a study. Where a lock is already and something changed, --because has to say why.",
+    )
+    command.add_argument("model", metavar="MODEL", help="as for gatewise inspect")
+    command.add_argument("--study", metavar="DIR", help="keep the figures of this study (result.json)")
+    command.add_argument("--because", metavar="TEXT", help="why it changed; kept in the lock's history")
+    command.add_argument("--json", action="store_true", help="print the lock and nothing else")
+
+
+def _check(add: Add) -> None:
+    command = add(
+        "check",
+        help="whether a model is still what was locked",
+        description="Compare a model, and a new study of it, with its lock: the gate against silent changes.",
+        epilog="exit codes: 0 as locked, 1 something changed and nobody said why, 2 bad input (no lock, damaged lock)",
+    )
+    command.add_argument("model", metavar="MODEL", help="as for gatewise inspect")
+    command.add_argument("--study", metavar="DIR", help="compare the figures of this study with the locked ones")
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
 def _swap(add: Add) -> None:
     command = add(
         "swap",
@@ -75,6 +124,44 @@ def _swap(add: Add) -> None:
     )
     command.add_argument("--seed", type=int, default=0, help="the seed of a gate's new weights")
     command.add_argument("--json", action="store_true", help="print the surgery report as JSON")
+
+
+def _optimize(add: Add) -> None:
+    command = add(
+        "optimize",
+        help="activations written in pieces, in an ONNX file, become single operations",
+        description="Find every GELU, SiLU or other activation of an ONNX file that is written in several operations, "
+        "put one operation in its place where that gives the same values and is not slower, check the outputs of the "
+        "whole model, and measure what it brought. What cannot be replaced is named with the reason.",
+    )
+    command.add_argument("model", metavar="MODEL.onnx", help="the file; it is not changed")
+    command.add_argument("--out", required=True, metavar="FILE.onnx", help="where the new model is written")
+    command.add_argument("--data", metavar="FILE.npz", help="real inputs, one array for each input by its name")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads of ONNX Runtime (default: 1)")
+    command.add_argument("--no-timing", action="store_true", help="do not measure the whole model before and after")
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _scenarios(add: Add) -> None:
+    command = add(
+        "scenarios",
+        help="latency and throughput as services see them, and what a request costs",
+        description="Run a model under a load scenario: SingleStream, MultiStream, Offline, or Server (the highest "
+        "rate of random arrivals that holds a limit on the 99th percentile).",
+    )
+    command.add_argument("model", metavar="MODEL", help="a workload, a model folder, or package.module:function")
+    command.add_argument("--scenario", metavar="NAME", help="single_stream, multi_stream, offline or server")
+    command.add_argument("--p99", metavar="TIME", help="server: the limit on the 99th percentile: 50ms, 0.2s")
+    command.add_argument("--runtime", metavar="NAME", help="what executes the model (default: eager)")
+    command.add_argument("--batch", type=int, metavar="N", help="the largest batch")
+    command.add_argument("--budget", metavar="TIME", help="stop after this time: 60s, 2m")
+    command.add_argument("--price-per-hour", type=float, metavar="P", help="of the machine; needs --utilisation")
+    command.add_argument("--utilisation", type=float, metavar="U", help="the share of an hour in which it answers")
+    command.add_argument("--profile", metavar="NAME", help="edge or cloud")
+    command.add_argument(
+        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="see docs/scenarios.md"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
 def _report(add: Add) -> None:

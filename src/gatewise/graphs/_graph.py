@@ -88,8 +88,8 @@ class Node:
         inputs: names of values; "" for an optional one that is left out.
         output: the name of its value; no two nodes have the same.
         kind: what it does to values.
-        evaluate: for POINTWISE: the output for the inputs in their order (float64 arrays that broadcast; constants too).
-            None where it cannot be computed here; then nothing looks through it.
+        evaluate: for POINTWISE: the output for the inputs in their order (float64 arrays that broadcast; constants
+            too). None where it cannot be computed here; then nothing looks through it.
         attributes: what the format says besides, as plain data.
     """
 

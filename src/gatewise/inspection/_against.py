@@ -1,0 +1,214 @@
+"""Finds where two models that should be the same compute something else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gatewise.graphs import Site
+
+from ._align import Pair, align, alike, gate_weights, prints, same_path, shares_weights
+from ._curve import Gap, curve, gap, grid, tolerance
+from ._inspection import Inspection, without_nan
+
+SCHEMA = "gatewise.against/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """One place where two models differ in what they compute.
+
+    Attributes:
+        kind: `function`, `gate`, `dtype`, `swapped`, `lost` or `added`.
+        path_a, path_b: the sites; None where there is none.
+        text: what differs, with the evidence.
+        distance: of the functions, largest |a - b| / max(1, |x|, |a|); None where that is not what differs.
+        at: the inputs where it is largest: (x,) or (gate, up).
+    """
+
+    kind: str
+    path_a: str | None
+    path_b: str | None
+    text: str
+    distance: float | None = None
+    at: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As the record shows it."""
+        return {
+            "kind": self.kind,
+            "path_a": self.path_a,
+            "path_b": self.path_b,
+            "text": self.text,
+            "distance": self.distance,
+            "at": list(self.at),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Difference:
+    """Two inspections side by side.
+
+    Attributes:
+        mismatches: what the second model computes otherwise.
+        notes: what differs and is no mismatch: other weights, another dtype of weights.
+    """
+
+    a: Inspection
+    b: Inspection
+    mismatches: tuple[Mismatch, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `gatewise inspect A --against B --json`."""
+        document: dict[str, Any] = {
+            **self.a.to_json(),
+            "against": self.b.to_json(),
+            "mismatches": [mismatch.to_json() for mismatch in self.mismatches],
+            "notes": list(self.notes),
+        }
+        cleaned: dict[str, Any] = without_nan(document)
+        return cleaned
+
+
+def against(a: Inspection, b: Inspection) -> Difference:
+    """Compare what two models compute, site by site."""
+    pairs = align(a, b)
+    cut = [pair for pair in pairs if _is_cut_off(a, b, pair)]
+    mismatches = [mismatch for pair in pairs if pair not in cut for mismatch in _judge(a, b, pair)]
+    notes = [*_notes(a, b, pairs), *(_cut_note(pair) for pair in cut)]
+    return Difference(a=a, b=b, mismatches=tuple(mismatches), notes=tuple(notes))
+
+
+def _is_cut_off(a: Inspection, b: Inspection, pair: Pair) -> bool:
+    """Whether a site stands in one model only because the other has fewer outputs: a head that was not exported."""
+    if pair.one is not None and pair.other is None:
+        site, full, other = pair.one, a.graph, b.graph
+    elif pair.other is not None and pair.one is None:
+        site, full, other = pair.other, b.graph, a.graph
+    else:
+        return False
+    if full is None or other is None or len(other.outputs) >= len(full.outputs):
+        return False
+    reached, waiting = {site.output}, [site.output]
+    while waiting:
+        for node in full.consumers.get(waiting.pop(), ()):
+            if node.output not in reached:
+                reached.add(node.output)
+                waiting.append(node.output)
+    return sum(name not in reached for name in full.outputs) >= len(other.outputs)
+
+
+def _cut_note(pair: Pair) -> str:
+    site, which = (pair.one, "second") if pair.one is not None else (pair.other, "first")
+    return f"{site.path}: {named(site)} leads only to outputs that the {which} model does not have" if site else ""
+
+
+def _judge(a: Inspection, b: Inspection, pair: Pair) -> Iterator[Mismatch]:
+    one, other = pair.one, pair.other
+    if one is None or other is None:
+        only = one or other
+        if only is not None:
+            yield _alone(only, lost=other is None)
+        return
+    mismatch = partial(Mismatch, path_a=one.path, path_b=other.path)
+    if one.kind != other.kind:
+        word = "the gate is lost" if one.kind == "gate" else "a gate was added"
+        yield mismatch(kind="gate", text=f"{word}: {named(one)} became {named(other)}")
+    else:
+        yield from _functions(one, other)
+        swapped = _swapped(a, one, b, other)
+        if swapped:
+            yield mismatch(kind="swapped", text=swapped)
+    if one.dtype != other.dtype:
+        yield mismatch(kind="dtype", text=f"{named(one)} is computed in {other.dtype}, not in {one.dtype}")
+
+
+def _alone(site: Site, *, lost: bool) -> Mismatch:
+    word = "is missing in the second" if lost else "is only in the second"
+    return Mismatch(
+        kind="lost" if lost else "added",
+        path_a=site.path if lost else None,
+        path_b=None if lost else site.path,
+        text=f"{named(site)} {word}",
+    )
+
+
+def _functions(one: Site, other: Site) -> Iterator[Mismatch]:
+    mismatch = partial(Mismatch, kind="function", path_a=one.path, path_b=other.path)
+    try:
+        first, second = curve(one), curve(other)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError):
+        first = second = None
+    if first is None or second is None:
+        if one.found.name != other.found.name or dict(one.found.settings) != dict(other.found.settings):
+            yield mismatch(text=f"{named(one)} became {named(other)} (not compared by value)")
+        return
+    found = gap(first, second, grid(len(one.inputs)))
+    if found.distance > tolerance(one, other):
+        text = _change(one, other, found)
+        yield mismatch(text=text, distance=found.distance, at=found.at)
+
+
+def _change(one: Site, other: Site, found: Gap) -> str:
+    at = ", ".join(f"{name} = {value:g}" for name, value in zip(_axes(one), found.at, strict=True))
+    head = f"{named(one)} became {named(other)}" if named(one) != named(other) else f"{named(one)} with other constants"
+    limits = [key for key in one.found.settings if key.endswith(("low", "high")) and key not in other.found.settings]
+    clamp = f"; the limits {', '.join(limits)} are gone" if limits else ""
+    return f"{head}{clamp}; apart by {found.distance:.1e} at {at}"
+
+
+def _axes(site: Site) -> tuple[str, ...]:
+    return ("x",) if site.kind == "scalar" else ("gate", "up")
+
+
+def _swapped(a: Inspection, one: Site, b: Inspection, other: Site) -> str:
+    """Whether what was the gate is now multiplied, and the other way round; "" if not, or if nothing tells."""
+    if one.kind != "gate":
+        return ""
+    ours, theirs = gate_weights(a, one), gate_weights(b, other)
+    if ours is None or theirs is None:
+        packed = one.gate_part is not None and other.gate_part is not None
+        if packed and one.gate_part != other.gate_part and (same_path(one, other) or shares_weights(a, one, b, other)):
+            return f"the gate is part {_part(other)} of the projection, not {_part(one)}"
+        return ""
+    straight = alike(ours[0], theirs[0]) or alike(ours[1], theirs[1])
+    if not straight and alike(ours[0], theirs[1]) and alike(ours[1], theirs[0]):
+        return f"gate and up are swapped: {ours[0].name} was the gate's weight, now {theirs[0].name} is"
+    if not straight and (ours[0].name, ours[1].name) == (theirs[1].name, theirs[0].name):
+        return f"gate and up are swapped: {theirs[0].name} is the gate's weight, not {ours[0].name}"
+    return ""
+
+
+def _part(site: Site) -> str:
+    index, count = site.gate_part or (0, 0)
+    return f"{index + 1} of {count}"
+
+
+def named(site: Site) -> str:
+    """A function in a few words: its name and settings, or the nearest one."""
+    found = site.found
+    settings = ", ".join(f"{key} {value:.4g}" for key, value in found.settings.items())
+    if found.name is not None:
+        return f"{found.name} ({settings})" if settings else found.name
+    if found.nearest is None:
+        return "none (nothing is near)"
+    return f"none (nearest {found.nearest}, {found.distance:.1e} away{'; ' + settings if settings else ''})"
+
+
+def _notes(a: Inspection, b: Inspection, pairs: list[Pair]) -> Iterator[str]:
+    changed: list[str] = []
+    dtypes: dict[tuple[str, str], int] = {}
+    for pair in pairs:
+        if pair.one is None or pair.other is None:
+            continue
+        ours, theirs = prints(a, pair.one), prints(b, pair.other)
+        if ours and theirs and not any(alike(x, y) for x in ours for y in theirs):
+            changed.append(pair.one.path)
+        if ours and theirs and ours[0].dtype != theirs[0].dtype:
+            key = (ours[0].dtype, theirs[0].dtype)
+            dtypes[key] = dtypes.get(key, 0) + 1
+    if changed:
+        yield f"other weights at {len(changed)} of {len(pairs)} sites, first {changed[0]}"
+    for (one, other), count in dtypes.items():
+        yield f"weights stored in {other}, not in {one}, at {count} sites"
