@@ -1,11 +1,25 @@
 """PyTorch as it is: one kernel per operation."""
 
 import torch
-from torch import nn
 
-from ._runtime import Prepared
+from ._runtime import FLOATS, Prepared, Runtime, Task
 
 
-def prepare(model: nn.Module) -> Prepared:
+def prepare(task: Task) -> Prepared:
     """Take the model as it stands."""
-    return Prepared(model=model, implementation=f"torch {torch.__version__} eager", differentiable=True)
+    return Prepared(
+        call=lambda inputs: task.run(task.model, inputs),
+        implementation=f"torch {torch.__version__} eager",
+        differentiable=True,
+    )
+
+
+RUNTIME = Runtime(
+    prepare=prepare,
+    summary="PyTorch as it is: one kernel per operation",
+    dtypes=FLOATS,
+    tolerance=0.0,
+    differentiable=True,
+    specialises=False,
+    keeps_model=True,
+)

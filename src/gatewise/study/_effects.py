@@ -70,15 +70,18 @@ def training_memory_key(label: str) -> str:
 def items(record: Record, metric: str, arm: str, than: str) -> Effects:
     """Quality, output difference, repeated calls: one effect per data item, from the preparation.
 
-    Outputs lie at a distance from the *baseline's* alone: between two other arms there is none.
+    `arm` and `than` are labels of runs (an arm on a runtime); the label of an arm stands for its first run. Outputs lie
+    at a distance from the *baseline's* alone, on its first runtime: between two other runs there is none.
     """
     key = {"output_difference": "outputs", "quality": "quality", "repeat_difference": "repeats"}[metric]
     found: dict[str, dict[str, Any]] = record.prepared.get(key, {})
+    first = {run.arm: run.label for run in reversed(record.arms)}
+    arm, than = first.get(arm, arm), first.get(than, than)
     entry: dict[str, Any] | None = found.get(arm)
     base: dict[str, Any] | None = found.get(than)
     if metric == "output_difference":
-        if than != record.part.baseline:
-            return Effects(refusal=f"outputs are compared with the baseline's, {record.part.baseline}, only")
+        if than != record.arms[0].label:
+            return Effects(refusal=f"outputs are compared with the baseline's, {record.arms[0].label}, only")
         base = {"values": [0.0] * len(entry.get("values", ()))} if entry else None
     if entry is None or base is None:
         return Effects(refusal=NOT_MEASURED)

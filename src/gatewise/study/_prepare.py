@@ -1,8 +1,6 @@
 """The first job of a part, in a process of its own: build every arm, save it, say what it is and how outputs move."""
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,18 @@ import torch
 
 from gatewise import activations, measure, surgery
 from gatewise.core import GatewiseError, num_cores
-from gatewise.runtimes import RUNTIMES
+from gatewise.runtimes import check_runtime
 from gatewise.workloads import Workload, workload
 
 from ._plan import ORIGINAL, Arm, Measure, Part
+from ._runs import look, threads
 from ._words import signed
 
-TABLES = ("arms", "outputs", "quality", "repeats", "prices")
-"""What a prepared part records, by label of the arm; prices by condition."""
+TABLES = ("arms", "runtimes", "outputs", "quality", "repeats", "prices")
+"""What a prepared part records: arms by label, what depends on a runtime by the run's label, prices by condition."""
 
-REPEATS = 1000
-REPEATED = f"{REPEATS} repeated calls on one input, each compared bit by bit with the first"
+ON_DEVICES = ("eager", "compile")
+"""The runtimes that run on an accelerator too."""
 
 CURVE_POINTS = 161
 CURVE_RANGE = 4.0
@@ -41,14 +40,27 @@ def subject_workload(part: Part) -> Workload:
 
 
 def check_names(part: Part, made: Workload) -> None:
-    """Every name of a part, before anything is built. Raises `GatewiseError` with the nearest name."""
+    """Every name of a part, before anything is built, and whether its runtimes can run here. Raises `GatewiseError`."""
     for arm in part.arms:
         if arm.name != ORIGINAL and arm.name not in made.own_arms:
             activations.get(arm.name)
         if arm.runtime:
-            _ = RUNTIMES[arm.runtime]
+            _check_runtime(arm.runtime, part.measure)
     for name in part.measure.runtimes if part.measure else ():
-        _ = RUNTIMES[name]
+        _check_runtime(name, part.measure)
+
+
+def _check_runtime(name: str, measured: Measure | None) -> None:
+    check_runtime(
+        name,
+        dtype=measured.dtype if measured else "float32",
+        gradients=measured is not None and "gradient_time" in measured.metrics,
+    )
+    if measured and measured.device != "cpu" and name not in ON_DEVICES:
+        raise GatewiseError(
+            f"the runtime {name!r} runs on the processor only, and the plan measures on {measured.device}"
+            f"\nvalid there: {', '.join(ON_DEVICES)}"
+        )
 
 
 def formula_facts(name: str, made: Workload) -> dict[str, Any]:
@@ -92,28 +104,19 @@ def unfair(arm_parameters: int, baseline_parameters: int, arm: Arm) -> str | Non
 
 
 def _timed_call(made: Workload, model: torch.nn.Module, inputs: Any) -> float:
-    with _threads(1), torch.inference_mode():
+    with threads(1), torch.inference_mode():
         made.run(model, inputs)
         start = time.perf_counter()
         made.run(model, inputs)
         return time.perf_counter() - start
 
 
-@contextmanager
-def _threads(count: int) -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
     """Build, save and describe all arms of a part that is measured.
 
-    Returns `facts` (of the workload), `arms` (one record each, by label), `outputs` (1 - cosine per item, by label),
-    `quality`, and `prices` (seconds of one baseline call, by condition), as plain data.
+    Returns `facts` (of the workload), `arms` (one record each, by label) and `prices` (seconds of one baseline call, by
+    condition); by label of the arm on its runtime: `runtimes` (what runs, how large, how far from eager), `outputs`
+    (1 - cosine per item), `quality` and `repeats`; as plain data.
     """
     if part.measure is None:
         raise GatewiseError(f"part {part.name!r} has nothing to measure")
@@ -121,7 +124,6 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
     made = subject_workload(part)
     smallest = made.inputs(part.measure.batch[0], part.measure.tokens[0], seed)
     record: dict[str, Any] = {"facts": made.facts()} | {table: {} for table in TABLES}
-    reference: torch.Tensor | None = None
     models: list[Arm] = sorted(part.arms, key=lambda arm: arm.label != part.baseline)  # the baseline first
     baseline_parameters = 0
     for index, arm in enumerate(models):
@@ -143,60 +145,17 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
             "flops": _flops(made, loaded, smallest),
             "unfair": unfair(count, baseline_parameters, arm),
         }
-        if "output_difference" in part.measure.metrics:
-            found = measure.outputs(made, loaded)
-            reference = found if reference is None else reference
-            if arm.label != part.baseline:
-                record["outputs"][arm.label] = _distances(state, reference, found)
-        _look(part.measure, made, loaded, state, record, arm.label)
+        if "silent_units" in part.measure.metrics and state == "original":
+            record["arms"][arm.label]["silent_units"] = asdict(measure.dead_units(made, loaded))
         if arm.label == part.baseline:
             for batch in part.measure.batch:
                 for tokens in part.measure.tokens:
                     price = _timed_call(made, loaded, made.inputs(batch, tokens, seed))
                     record["prices"][f"{batch}x{tokens}"] = price
+    look(part, made, folder, record, seed=seed)
     return record
-
-
-def _look(
-    measured: Measure, made: Workload, model: torch.nn.Module, state: str, record: dict[str, Any], label: str
-) -> None:
-    """What a model does without being timed: quality, silent units, repeated calls; into the record's tables."""
-    if "quality" in measured.metrics:
-        record["quality"][label] = _quality(state, made, model)
-    if "silent_units" in measured.metrics and state == "original":
-        record["arms"][label]["silent_units"] = asdict(measure.dead_units(made, model))
-    if "repeat_difference" in measured.metrics:
-        inputs = made.inputs(measured.batch[0], measured.tokens[0], seed=0)
-        values = _repeats(made, model, inputs, measured.threads[0])
-        record["repeats"][label] = {"values": values, "name": REPEATED}
 
 
 def _flops(made: Workload, model: torch.nn.Module, inputs: Any) -> int:
     with torch.inference_mode():
         return measure.flops(lambda: made.run(model, inputs))
-
-
-def _distances(state: str, baseline: torch.Tensor, arm: torch.Tensor) -> dict[str, Any]:
-    if state == "untrained":
-        return {"reason": "its weights are random: how far its outputs lie says nothing before training"}
-    try:
-        return {"values": measure.distances(baseline, arm)}
-    except GatewiseError as error:
-        return {"reason": str(error)}
-
-
-def _repeats(made: Workload, model: torch.nn.Module, inputs: Any, threads: int) -> list[float]:
-    """1.0 for each repeated call whose output differs from the first call's in any bit."""
-    with _threads(threads), torch.inference_mode():
-        return measure.repeats(lambda: made.run(model, inputs), REPEATS)
-
-
-def _quality(state: str, made: Workload, model: torch.nn.Module) -> dict[str, Any]:
-    if state in ("grafted", "untrained"):
-        return {
-            "reason": f"quality of {state} weights would be mistaken for the activation's; train or convert it first"
-        }
-    found = made.quality(model)
-    if found is None:
-        return {"reason": "there is no target: give [subject] data, text and target"}
-    return {"name": found.name, "values": list(found.scores), "chance": found.chance}

@@ -78,19 +78,17 @@ def _items(record: Record, metric: str) -> Iterator[Question]:
     if part.measure is None or metric not in part.measure.metrics:
         return
     rule = rule_of(metric, part.judge)
-    labels = {run.arm: run.label for run in reversed(record.arms)}  # outputs are taken on an arm's first runtime
-    for arm in part.arms:
-        if arm.label == part.baseline:
-            continue
-        found = items(record, metric, arm.label, part.baseline)
+    baseline, *others = record.arms
+    for run in others:
+        found = items(record, metric, run.label, baseline.label)
         if found.refusal == NOT_MEASURED:
             continue
         if found.refusal is None and not any(found.in_order) and metric == "output_difference":
             continue  # equal on every item: an exact count, stated with the arm and not judged
         yield Question(
             metric=metric,
-            arm=labels[arm.label],
-            baseline=labels[part.baseline],
+            arm=run.label,
+            baseline=baseline.label,
             conditions={"items": len(found.values) or None},
             evidence=None if found.refusal else Evidence(effects=found.in_order, rule=rule, method=found.method),
             refusal=found.refusal,

@@ -79,7 +79,9 @@ def _arms(record: Record) -> Iterator[dict[str, Any]]:
         facts = record.prepared.get("arms", {}).get(run.arm)
         if facts is None:
             continue
-        outputs = record.prepared.get("outputs", {}).get(run.arm, {}).get("values")
+        label = record.arms[0].label if run.twin else run.label
+        outputs = record.prepared.get("outputs", {}).get(label, {}).get("values")
+        runs = record.prepared.get("runtimes", {}).get(label, {})
         failures = [row["failure"] for _, row in record.rows.get(TRAIN + run.arm, []) if row["failure"]]
         role = "twin" if run.twin else "baseline" if run.arm == part.baseline and run == record.arms[0] else "arm"
         yield {
@@ -88,6 +90,8 @@ def _arms(record: Record) -> Iterator[dict[str, Any]]:
             "name": planned[run.arm].name,
             "role": role,
             "runtime": run.runtime,
+            "runtime_facts": runs if len(runs) > 1 else None,
+            "size_bytes": runs.get("size_bytes") or facts.get("weight_bytes"),
             "matching": planned[run.arm].matching if facts["kind"] == "gate" else None,
             "planted_slowdown": run.slowdown or None,
             "output_identical": None if outputs is None else not any(outputs),
@@ -190,10 +194,6 @@ def _not_measured(record: Record) -> Iterator[dict[str, str]]:
             if "reason" in entry:
                 metric = "output_difference" if key == "outputs" else key
                 yield {"what": f"{prefix(part.name)}{METRICS[metric].label} of {label}", "reason": entry["reason"]}
-    later = [run.label for run in record.arms if run.runtime != record.arms[0].runtime]
-    if later and "output_difference" in part.measure.metrics:
-        reason = f"outputs are compared on the first runtime, {record.arms[0].runtime}"
-        yield {"what": f"{prefix(part.name)}how far outputs move on {', '.join(later)}", "reason": reason}
     if part.cost and part.cost.utilisation == 0:
         yield {
             "what": f"{prefix(part.name)}cost",

@@ -12,10 +12,12 @@ import torch
 
 from gatewise import measure
 from gatewise.core import GatewiseError
-from gatewise.runtimes import RUNTIMES
+from gatewise.runtimes import RUNTIMES, Prepared, prepare, warm_up
 
+from ._calibration import calibrates, split
 from ._plan import from_json
 from ._prepare import subject_workload
+from ._runs import moved, task_of
 
 Run = Callable[[], dict[str, Any]]
 
@@ -31,19 +33,11 @@ def synchroniser(device: str) -> Callable[[], object] | None:
     )
 
 
-def moved(inputs: Any, device: str, dtype: torch.dtype) -> Any:
-    """Inputs on a device; those of floats in that dtype."""
-
-    def move(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(device, dtype if tensor.is_floating_point() else None)
-
-    if isinstance(inputs, dict):
-        return {key: move(tensor) for key, tensor in inputs.items()}
-    return tuple(move(tensor) for tensor in inputs) if isinstance(inputs, tuple) else move(inputs)
-
-
 def latency(job: dict[str, Any]) -> Run:
     """Load the arms of some cells in random order, each from its folder; the returned call times them all.
+
+    What a runtime specialises is made for the very inputs that are timed, and called once, while other processes load
+    too: what is compiled by the first call is not compiled in anybody's turn.
 
     `job`: plan, part (index), arms (label, folder, runtime, slowdown), cells (id, batch, tokens, seconds), rounds,
     threads, device, dtype, seed.
@@ -51,25 +45,36 @@ def latency(job: dict[str, Any]) -> Run:
     torch.set_num_threads(job["threads"])
     part = from_json(job["plan"]).parts[job["part"]]
     made = subject_workload(part)
+    held = split(part, made) if calibrates(part) else None
     rng = random.Random(job["seed"])
     synchronise = synchroniser(job["device"])
     dtype: torch.dtype = getattr(torch, job["dtype"])
-    prepared: dict[str, Any] = {}
+    models: dict[str, torch.nn.Module] = {}
     for arm in rng.sample(job["arms"], len(job["arms"])):
-        model = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"], dtype)
-        prepared[arm["label"]] = RUNTIMES[arm["runtime"]](model)
+        models[arm["label"]] = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"], dtype)
+    inputs: dict[str, Any] = {}
+    prepared: dict[tuple[str, str], Prepared] = {}
+    for cell in rng.sample(job["cells"], len(job["cells"])):
+        example = moved(made.inputs(cell["batch"], cell["tokens"], rng.randrange(2**31)), job["device"], dtype)
+        inputs[cell["id"]] = example
+        for arm in rng.sample(job["arms"], len(job["arms"])):
+            folder = Path(job["folder"]) / arm["folder"]
+            task = task_of(made, models[arm["label"]], example, folder, threads=job["threads"], held=held)
+            ready = prepared[cell["id"], arm["label"]] = prepare(arm["runtime"], task)
+            if RUNTIMES[arm["runtime"]].specialises and not cell["backward"]:
+                with torch.inference_mode():
+                    ready.call(example)
     gc.collect()
     gc.freeze()
 
     def run() -> dict[str, Any]:
         records: dict[str, Any] = {}
         for cell in rng.sample(job["cells"], len(job["cells"])):
-            inputs = moved(made.inputs(cell["batch"], cell["tokens"], rng.randrange(2**31)), job["device"], dtype)
-            calls: dict[str, Callable[[], object]] = {}
             planted = any(arm["slowdown"] for arm in job["arms"])  # then every arm bears the cost of planting
-            run_once = measure.with_backward(made.run) if cell["backward"] else made.run
+            calls: dict[str, Callable[[], object]] = {}
             for arm in job["arms"]:
-                call = _call(run_once, prepared[arm["label"]].model, inputs)
+                ready = prepared[cell["id"], arm["label"]]
+                call = _call(ready, models[arm["label"]], inputs[cell["id"]], backward=cell["backward"])
                 calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if planted else call
             effort = measure.Effort(seconds=cell["seconds"], fewest=job["rounds"], warmup=1)
             with contextlib.nullcontext() if cell["backward"] else torch.inference_mode():
@@ -78,7 +83,7 @@ def latency(job: dict[str, Any]) -> Run:
                 "values": times.values_s,
                 "pairs": times.pairs,
                 "overhead_s": times.overhead_s,
-                "implementations": {label: prepared[label].implementation for label in calls},
+                "implementations": {label: prepared[cell["id"], label].implementation for label in calls},
                 "seed": job["seed"],
                 "load": os.getloadavg()[0],
             }
@@ -87,30 +92,44 @@ def latency(job: dict[str, Any]) -> Run:
     return run
 
 
-def _call(run: Callable[[Any, Any], object], model: Any, inputs: Any) -> Callable[[], object]:
-    return lambda: run(model, inputs)
+def _call(prepared: Prepared, model: torch.nn.Module, inputs: Any, *, backward: bool = False) -> Callable[[], object]:
+    if not backward:
+        return lambda: prepared.call(inputs)
+    both = measure.with_backward(lambda _, tracked: prepared.call(tracked))
+    return lambda: both(model, inputs)
 
 
 def memory(job: dict[str, Any]) -> Run:
-    """Load one arm in this process alone; the returned call gives its peak memory, by condition from small to large."""
+    """Load one arm in this process alone; the returned call gives its peak memory, by condition from small to large.
+
+    Engines are imported before the count begins, as torch is: what is counted is the model and what runs it. Where an
+    engine reads a file of its own, PyTorch's copy of the weights is loaded before and not counted.
+    """
     torch.set_num_threads(job["threads"])
     part = from_json(job["plan"]).parts[job["part"]]
     made = subject_workload(part)
+    held = split(part, made) if calibrates(part) else None
     cells = sorted(job["cells"], key=lambda cell: cell["batch"] * cell["tokens"])
     dtype: torch.dtype = getattr(torch, job["dtype"])
     inputs = {c["id"]: moved(made.inputs(c["batch"], c["tokens"], job["seed"]), "cpu", dtype) for c in cells}
     arm = job["arms"][0]
+    warm_up(arm["runtime"])
 
     def run() -> dict[str, Any]:
+        folder = Path(job["folder"]) / arm["folder"]
+        keeps = RUNTIMES[arm["runtime"]].keeps_model
+        model = None if keeps else made.load(folder).eval().to(dtype)
         gc.collect()
         before = measure.resident_bytes()
-        prepared = RUNTIMES[arm["runtime"]](made.load(Path(job["folder"]) / arm["folder"]).eval().to(dtype))
+        model = made.load(folder).eval().to(dtype) if model is None else model
         records: dict[str, Any] = {}
         for cell in cells:
-            call = _call(made.run, prepared.model, inputs[cell["id"]])
+            task = task_of(made, model, inputs[cell["id"]], folder, threads=job["threads"], held=held)
+            prepared = prepare(arm["runtime"], task)
             with torch.inference_mode():
-                value, how = measure.peak_over(before, call)
-            records[cell["id"]] = {"value": value, "implementation": f"{prepared.implementation}; {how}"}
+                value, how = measure.peak_over(before, _call(prepared, model, inputs[cell["id"]]))
+            said = how if keeps else f"{how}, without PyTorch's copy of the weights"
+            records[cell["id"]] = {"value": value, "implementation": f"{prepared.implementation}; {said}"}
         return records
 
     return run

@@ -1,0 +1,86 @@
+"""What moves the time of a call: the runtime, or the activation? Set side by side, so that neither passes for the other.
+
+A runtime often moves a latency twofold where an activation moves it by a few hundredths. A reader who sees
+`relu/onnxruntime` against `gelu/eager` must not take the whole for ReLU's.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from gatewise.core import Evidence, Rule
+
+from ._cells import Cell, RunArm, cells
+from ._effects import timed
+from ._record import Record
+
+_RULE = Rule(kind="ratio", direction="lower", margin=0.0)
+
+
+def moves(record: Record) -> Iterator[dict[str, Any]]:
+    """One entry per timed condition of a part with several runtimes and several arms.
+
+    `runtime`: the baseline's fastest runtime against the plan's first. `activation`: the arm that moves the time most
+    against the baseline on the same runtime. Each with `arm`, `than`, `estimate` (ratio of times), `interval` (a
+    confidence sequence at the part's alpha, without correction for the choice; None where there is none yet) and
+    `factor`, the estimate's distance from 1 as a number of times (2 for twice or half).
+    """
+    measured = record.part.measure
+    if measured is None or "latency" not in measured.metrics:
+        return
+    base = [arm for arm in record.arms if arm.arm == record.part.baseline]
+    others = [arm for arm in record.arms if arm.arm != record.part.baseline]
+    if len(base) < 2 or not others:
+        return
+    for cell in cells(measured):
+        if not cell.times("latency"):
+            continue
+        runtimes = _ratios(record, cell, [(arm, base[0]) for arm in base[1:]])
+        same = [(arm, than) for arm in others for than in base if arm.runtime == than.runtime]
+        activations = _ratios(record, cell, same)
+        if runtimes and activations:
+            yield {
+                "part": record.part.name,
+                "conditions": cell.conditions,
+                "runtime": min(runtimes, key=lambda row: row["estimate"]),
+                "activation": max(activations, key=lambda row: row["factor"]),
+                "runtimes": runtimes,
+                "activations": activations,
+            }
+
+
+def _ratios(record: Record, cell: Cell, pairs: Sequence[tuple[RunArm, RunArm]]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for arm, than in pairs:
+        effects = timed(record, cell, arm.label, than.label, _RULE).in_order
+        if not effects:
+            continue
+        estimate = math.exp(median(effects))
+        found = Evidence(effects=effects, rule=_RULE, method="median").at(record.part.judge.alpha)
+        rows.append(
+            {
+                "arm": arm.label,
+                "than": than.label,
+                "estimate": estimate,
+                "interval": list(found.interval) if found.interval else None,
+                "factor": max(estimate, 1.0 / estimate),
+            }
+        )
+    return rows
+
+
+def told(entry: dict[str, Any]) -> str:
+    """One entry as a sentence."""
+    runtime, activation = entry["runtime"], entry["activation"]
+    where = ", ".join(f"{name} {entry['conditions'][name]}" for name in ("batch", "tokens") if name in entry["conditions"])
+    ways = {True: "the activation moves it about as much", False: "the activation moves it far less"}
+    close = math.log(activation["factor"]) > 0.5 * abs(math.log(runtime["estimate"]))
+    return (
+        f"at {where} the runtime moves the time of a call {_times(runtime)}; {ways[close]}, {_times(activation)}"
+    )
+
+
+def _times(row: dict[str, Any]) -> str:
+    faster = row["estimate"] < 1
+    return f"{row['factor']:.2f} times ({row['arm']} is {'faster' if faster else 'slower'} than {row['than']})"
