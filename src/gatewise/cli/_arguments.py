@@ -13,6 +13,7 @@ COMMANDS = {
     "swap": "._swap",
     "optimize": "._optimize",
     "scenarios": "._scenarios",
+    "dilution": "._dilution",
     "report": "._report",
     "claims": "._claims",
     "doctor": "._doctor",
@@ -30,7 +31,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gatewise {version}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for describe in (_evaluate, _inspect, _lock, _check, _swap, _optimize, _scenarios, _report, _claims, _doctor):
+    for describe in DESCRIPTIONS:
         describe(commands.add_parser)
     return top
 
@@ -164,6 +165,30 @@ def _scenarios(add: Add) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
+def _dilution(add: Add) -> None:
+    command = add(
+        "dilution",
+        help="what is left of an activation's gain from the operator alone to a whole request",
+        description="Time the same arms as an operator, an FFN block, a layer, a whole model and a request, and write "
+        "one table and one figure: the activation's share of the time, and each arm's time against GELU's.",
+        epilog="exit codes: 0 done, whatever came out; 2 bad input",
+    )
+    command.add_argument("--arms", metavar="A,B,…", help="activations and gates beside gelu (default: relu,swiglu)")
+    command.add_argument("--budget", metavar="TIME", help="stop after this time: 5m, 1h (default: 15m)")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads of a call (default: 1)")
+    command.add_argument("--out", metavar="DIR", help="the record's folder (default: gatewise-dilution)")
+    command.add_argument("--resume", action="store_true", help="go on with the study in --out")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="tokens=1,128 dtypes=float32 levels=operator,ffn,layer,model,request dim=384 layers=2 heads=6 seed=0",
+    )
+    command.add_argument("--json", action="store_true", help="print dilution.json on standard output and nothing else")
+
+
 def _report(add: Add) -> None:
     command = add(
         "report",
@@ -206,3 +231,18 @@ def _doctor(add: Add) -> None:
     command.add_argument("--workload", metavar="NAME", help="what the A/A studies run (default: ffn)")
     command.add_argument("--out", metavar="DIR", help="keep the A/A records here; a later call adds to them")
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+DESCRIPTIONS: tuple[Callable[[Add], None], ...] = (
+    _evaluate,
+    _inspect,
+    _lock,
+    _check,
+    _swap,
+    _optimize,
+    _scenarios,
+    _dilution,
+    _report,
+    _claims,
+    _doctor,
+)

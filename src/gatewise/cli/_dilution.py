@@ -5,7 +5,6 @@ import json
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,6 @@ LISTS: dict[str, type] = {"levels": str, "dtypes": str, "tokens": int}
 SIZES = ("dim", "layers", "heads")
 SETTINGS = (*LISTS, *SIZES, "seed")
 """What `--set` takes: lists of levels, dtypes and tokens, the sizes of the model, the seed."""
-
-
-def describe(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """The command's arguments."""
-    command = add(
-        "dilution",
-        help="what is left of an activation's gain from the operator alone to a whole request",
-        description="Time the same arms as an operator, an FFN block, a layer, a whole model and a request, and write "
-        "one table and one figure: the activation's share of the time, and each arm's time against GELU's.",
-        epilog="exit codes: 0 done, whatever came out; 2 bad input",
-    )
-    command.add_argument("--arms", metavar="A,B,…", help="activations and gates beside gelu (default: relu,swiglu)")
-    command.add_argument("--budget", metavar="TIME", help="stop after this time: 5m, 1h (default: 15m)")
-    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads of a call (default: 1)")
-    command.add_argument("--out", metavar="DIR", help=f"the record's folder (default: {DEFAULT_OUT})")
-    command.add_argument("--resume", action="store_true", help="go on with the study in --out")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="KEY=VALUE",
-        help="tokens=1,128 dtypes=float32 levels=operator,ffn,layer,model,request dim=384 layers=2 heads=6 seed=0",
-    )
-    command.add_argument("--json", action="store_true", help="print dilution.json on standard output and nothing else")
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path("/")
 
 PACKAGES = ("gatewise", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy")
+ENGINES = ("onnxruntime", "openvino", "zentorch", "nncf", "executorch")
+"""Named where they are installed: what a study ran on must be the same for its records to be compared."""
 
 # What must be equal for two records to be compared (rule 7): another machine or another version is another experiment.
 IDENTITY = ("cpu", "cores", "instruction_set", "os", "python", "packages")
@@ -127,7 +129,8 @@ def environment(root: Path = ROOT) -> dict[str, Fact]:
         "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "os": f"{platform.system()} {platform.release()}",
         "python": sys.version.split()[0],
-        "packages": {package: _version(package) for package in PACKAGES},
+        "packages": {package: _version(package) for package in PACKAGES}
+        | {package: version for package in ENGINES if (version := _version(package)) is not None},
     }
 
 

@@ -5,6 +5,7 @@ from gatewise.study import Arm, Measure, Part, Plan, Subject
 
 LEVELS = ("operator", "ffn", "layer", "model", "request")
 DTYPES = ("float32", "bfloat16")
+VALID_DTYPES = (*DTYPES, "float16")
 TOKENS = (1, 16, 128, 2048)
 BASELINE = "gelu"
 WITHOUT = "identity"
@@ -12,6 +13,8 @@ WITHOUT = "identity"
 
 ARMS = ("relu", "swiglu")
 BUDGET_S = 900.0
+SIZES = {"dim": 384, "layers": 2, "heads": 6, "context": 2048}
+"""Blocks as wide as a small sentence encoder's; few of them, so that 2,048 tokens fit the default budget."""
 
 
 def plan(
@@ -23,10 +26,11 @@ def plan(
     threads: int = 1,
     budget_s: float = BUDGET_S,
     options: dict[str, int] | None = None,
+    seed: int = 0,
 ) -> Plan:
     """A part for each level and dtype; every arm, GELU first, and the identity in its place.
 
-    `options` are sizes of the workload `levels`: dim, layers, heads.
+    `options` are sizes of the workload `levels` that differ from `SIZES`: dim, layers, heads, context.
 
     Raises:
         GatewiseError: a level or dtype that is unknown, no arms.
@@ -38,14 +42,15 @@ def plan(
     wanted = tuple(name for name in arms if name not in (BASELINE, WITHOUT))
     if not wanted or not levels or not dtypes:
         raise GatewiseError("a dilution needs at least one arm beside gelu, one level and one dtype")
+    sizes = SIZES | {"context": max(SIZES["context"], *tokens, 1)} | (options or {})
     parts = tuple(
         Part(
             name=f"{level}/{dtype}",
-            subject=Subject(workload="levels", options={"level": level, **(options or {})}),
+            subject=Subject(workload="levels", options={"level": level, **sizes}),
             arms=tuple(Arm(name=name) for name in (BASELINE, WITHOUT, *wanted)),
             measure=Measure(metrics=("latency",), batch=(1,), tokens=tokens, threads=(threads,), dtype=dtype),
         )
         for level in levels
         for dtype in dtypes
     )
-    return Plan(name="dilution: from the operator to the request", parts=parts, budget_s=budget_s)
+    return Plan(name="dilution: from the operator to the request", parts=parts, budget_s=budget_s, seed=seed)

@@ -2,6 +2,8 @@
 
 from ._claims import claims_terminal as claims_terminal
 from ._claims import write_claims as write_claims
+from ._dilution import dilution_terminal as dilution_terminal
+from ._dilution import write_dilution as write_dilution
 from ._format import Format as Format
 from ._formats import FORMATS as FORMATS
 from ._formats import html as html

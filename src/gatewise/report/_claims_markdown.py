@@ -8,7 +8,8 @@ from . import _claims_words as words
 from ._claims_panels import ClaimPanel, Compared
 from ._claims_view import Claim, Tally
 from ._facts import Item
-from ._markdown import escape, said
+from ._markdown import said
+from ._markdown_text import escape
 from ._numbers import MISSING
 from ._read import Document
 

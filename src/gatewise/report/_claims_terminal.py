@@ -14,7 +14,7 @@ from ._claims_panels import ClaimPanel
 from ._claims_view import Claim, Claims
 from ._columns import Column
 from ._read import Document, number, records, text
-from ._terminal import Words
+from ._terminal_words import Words
 
 _STYLES = {
     "supported": "bold cyan",

@@ -8,7 +8,7 @@ from itertools import groupby
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import _curves, _forest, _json, _svg, _view
+from . import _curves, _forest, _json, _moves, _scatter, _svg, _view
 from ._format import Format
 from ._panels import Panel, Row
 from ._read import Document
@@ -86,6 +86,9 @@ def render(document: Document) -> str:
             narrow=_forest.NARROW,
             training_plot=_curves.training_plot,
             function_plot=_curves.function_plot,
+            moves_plot=_moves.plot,
+            moves_drawn=_moves.drawn,
+            scatter=_scatter.scatter,
             groups=groups,
             flow=flow,
             sentences=sentences,

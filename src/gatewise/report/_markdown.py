@@ -3,21 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from . import _view
+from . import _markdown_extras, _view
 from ._format import Format
+from ._markdown_text import escape, table
 from ._numbers import MISSING
 from ._panels import Panel, Row
 from ._read import Document
 
 _SIGNS = {"better": "✓", "worse": "✗", "equivalent": "=", "inconclusive": "?"}
-# An underscore inside a word (gelu_tanh) is no emphasis in this dialect and stays as it is.
-_SPECIAL = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#+>-]|(?<=^\d)[.)]|(?<=^\d\d)[.)])")
-
-
-def escape(content: str) -> str:
-    """A document's text as plain text in Markdown: no markup, no HTML, no table cell of its own making."""
-    safe = content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", safe)
 
 
 def render(document: Document) -> str:
@@ -28,13 +21,16 @@ def render(document: Document) -> str:
         blocks.append(f"*{escape(view.question)}*")
     if view.recommendation:
         blocks.append(f"**{escape(view.recommendation)}**")
+    blocks += _markdown_extras.moves(view)
     blocks += _answers(view)
     blocks += _bullets("What would settle the rest", view.settle)
     blocks += _bullets("Warnings", [f"{each.what} failed: {each.why}" for each in view.failures] + list(view.warnings))
     blocks += _bullets("Dropped to keep the budget", _pairs(view.dropped))
     blocks += _bullets("What the verdicts rest on", view.reasons)
+    blocks += _markdown_extras.selections(view)
     for panel in view.panels:
         blocks += _panel(panel, len(view.parts) > 1)
+    blocks += _markdown_extras.generations(view)
     blocks += _arms(view)
     blocks += _bullets("What was not measured, and why", _pairs(view.not_measured))
     blocks += _bullets("How to read this", _pairs(view.reading))
@@ -55,11 +51,6 @@ def _bullets(title: str, found: Sequence[str]) -> list[str]:
     return [f"## {escape(title)}", "\n".join(f"- {escape(each)}" for each in found)] if found else []
 
 
-def _table(head: list[str], right: set[str], rows: list[list[str]]) -> str:
-    rule = ["---:" if name in right else "---" for name in head]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
-
-
 def said(word: str) -> str:
     """A verdict with its sign, so that it does not hang on colour in any viewer."""
     return f"{_SIGNS[word]} {word}" if word else MISSING
@@ -74,7 +65,7 @@ def _answers(view: _view.View) -> list[str]:
         ([escape(each.part)] if several else []) + [escape(each.arm), said(each.verdict), escape(each.text)]
         for each in view.answers
     ]
-    return [_table(head, set(), rows)]
+    return [table(head, set(), rows)]
 
 
 def _panel(panel: Panel, several: bool) -> list[str]:
@@ -85,7 +76,7 @@ def _panel(panel: Panel, several: bool) -> list[str]:
         head += ["change", "interval", "verdict"] if panel.judged else []
         head += ["could see"] if panel.sensitive else []
         numbers = {escape(panel.typical), "change", "interval", "could see", "n"}
-        blocks.append(_table([*head, "n"], numbers, [_row(panel, row) for row in panel.rows]))
+        blocks.append(table([*head, "n"], numbers, [_row(panel, row) for row in panel.rows]))
     return [*blocks, *(["\n".join(f"- {escape(each.line)}" for each in panel.remarks)] if panel.remarks else [])]
 
 
@@ -112,7 +103,7 @@ def _arms(view: _view.View) -> list[str]:
         cells += [name, arm.role, arm.parameters, arm.flops, arm.weight_bytes, arm.weights_state, arm.matching]
         rows.append([escape(each) or MISSING for each in [*cells, arm.sites, arm.ran]])
     numbers = {"parameters", "FLOPs", "weights"}
-    return ["## Arms", _table([*head, "sites changed", "what ran"], numbers, rows)]
+    return ["## Arms", table([*head, "sites changed", "what ran"], numbers, rows)]
 
 
 MARKDOWN = Format(render=render, filename="report.md")

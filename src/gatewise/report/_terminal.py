@@ -10,21 +10,15 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from . import _columns, _view
+from . import _columns, _terminal_extras, _view
 from . import _numbers as num
 from ._columns import Column
 from ._format import Format
 from ._panels import Panel, Row
 from ._read import Document
+from ._terminal_words import Words
 
-_SIGNS = {"better": "✓", "worse": "✗", "equivalent": "=", "inconclusive": "?"}
-_STYLES = {"better": "bold cyan", "worse": "bold red", "equivalent": "bold", "inconclusive": "yellow"}
 _WIDEST_NAME = 24
-# For a terminal or a pipe that is not UTF-8.
-_PLAIN = str.maketrans(
-    {"✓": "+", "✗": "x", "−": "-", "–": "-", "µ": "u", "±": "+/-", "×": "x", "→": "->", "·": ".", "…": ".", "’": "'"}
-    | dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True))
-)
 
 
 def show(document: Document, console: Console | None = None) -> None:
@@ -43,44 +37,21 @@ def render(document: Document) -> str:
     return buffer.getvalue()
 
 
-class Words:
-    """Makes texts that the output can encode. A text is never read as rich's markup."""
-
-    def __init__(self, encoding: str) -> None:
-        self._encoding = encoding
-
-    def __call__(self, content: str, style: str = "") -> Text:
-        return Text(self._plain(content), style=style)
-
-    def verdict(self, word: str) -> Text:
-        """A verdict's sign and word."""
-        return self(f"{_SIGNS[word]} {word}", _STYLES[word]) if word else self("")
-
-    def encoded(self, block: Text) -> Text:
-        """The block with what laying it out has added (an ellipsis) made encodable too."""
-        plain = self._plain(block.plain)
-        return block if plain == block.plain else Text(plain, spans=block.spans, style=block.style)
-
-    def _plain(self, content: str) -> str:
-        try:
-            content.encode(self._encoding)
-        except (UnicodeEncodeError, LookupError):
-            return content.translate(_PLAIN).encode(self._encoding, "replace").decode(self._encoding)
-        return content
-
-
 def _blocks(view: _view.View, words: Words, console: Console) -> Iterable[Text]:
     yield from _sentence(view.headline, words, console, "bold")
     if view.recommendation:
         yield from _sentence(f"\n{view.recommendation}", words, console)
+    yield from _terminal_extras.moves(view, words, console)
     yield from _answers(view, words, console)
     yield from _list("What would settle the rest", view.settle, words, console)
     failures = [f"{each.what} failed: {each.why}" for each in view.failures]
     yield from _list("Warnings", [*failures, *view.warnings], words, console)
     yield from _list("Dropped to keep the budget", _pairs(view.dropped), words, console)
+    yield from _terminal_extras.selections(view, words, console)
     shown = [panel for panel in view.panels if not panel.empty]
     for panel in shown:
         yield from _panel(panel, words, console, len(view.parts) > 1)
+    yield from _terminal_extras.generations(view, words, console)
     yield from _list("To bear in mind", _flags(shown), words, console)
     yield from _list("Not judged or not measured", _not_judged(view), words, console)
     yield from _list("What the verdicts rest on", view.reasons, words, console)

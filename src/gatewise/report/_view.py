@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from . import _facts
 from . import _numbers as num
 from ._facts import Item, Setup
+from ._generation import Generation, generations
+from ._moves import Move, moves
 from ._panels import Panel
 from ._read import Document, number, record, records, strings, text, verdict
 from ._rows import ordered_parts, panels
+from ._selection import Selection, selections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,9 @@ class View:
     facts: tuple[Item, ...]
     headline: str
     recommendation: str
+    moves: tuple[Move, ...]
+    selections: tuple[Selection, ...]
+    generations: tuple[Generation, ...]
     reasons: tuple[str, ...]
     answers: tuple[Answer, ...]
     settle: tuple[str, ...]
@@ -110,6 +116,9 @@ def build(document: Document) -> View:
         facts=_facts.study_facts(document),
         headline=text(verdict_record.get("headline")) or "This study has no verdict.",
         recommendation=text(verdict_record.get("recommendation")),
+        moves=moves(document),
+        selections=selections(document),
+        generations=generations(document),
         reasons=tuple(strings(verdict_record, "reasons")),
         answers=answers,
         settle=tuple(strings(verdict_record, "next")),

@@ -1,5 +1,7 @@
 """ONNX Runtime on the processor, float32: the exported graph with all of the engine's own fusions."""
 
+import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -44,12 +46,24 @@ def engine(task: Task, file_of: Callable[[Task], Path], *, precision: str, notes
 
 
 def _timed_session(task: Task, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The session whose sizes are the example's, so that shapes are folded away; and what stayed in pieces."""
-    optimised = folder_of(task, "onnx-optimised") / path.name
-    made = _session(path, threads=task.threads, sizes=_sizes(path, task), optimised=optimised)
+    """The session whose sizes are the example's, so that shapes are folded away; and what stayed in pieces.
+
+    What stayed in pieces is read off the optimised graph once and kept: a process that measures writes nothing, and
+    several may load side by side.
+    """
+    sizes = _sizes(path, task)
+    shape = "-".join(f"{name}{size}" for name, size in sorted(sizes.items()))
+    kept = folder_of(task, "onnx-optimised") / f"{path.stem}-{shape}.json"
+    if kept.is_file():
+        return _session(path, threads=task.threads, sizes=sizes), tuple(json.loads(kept.read_text(encoding="utf-8")))
+    optimised = kept.with_name(f"{kept.stem}-{os.getpid()}.onnx")
+    made = _session(path, threads=task.threads, sizes=sizes, optimised=optimised)
     notes = apart(optimised)
     for written in optimised.parent.glob(f"{optimised.name}*"):
         written.unlink()
+    partial_file = kept.with_suffix(f".{os.getpid()}.partial")
+    partial_file.write_text(json.dumps(notes), encoding="utf-8")
+    partial_file.replace(kept)
     return made, notes
 
 

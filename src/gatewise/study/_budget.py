@@ -12,12 +12,15 @@ from ._plan import TIMED, Measure, Part, Plan, recorded
 LEAST_START_S, START_S = 1.0, 4.5
 """One process with torch, transformers and a few small models, until it is ready to measure."""
 
-COMPILE_S = 3.0
-"""Compiling one arm for one shape, mostly from the compiler's cache."""
+CALL_PRICE = {"forward": 1.0, "backward": 3.0, "first_token": 1.5, "decode": 6.0}
+"""What each kind of call takes, in forward calls, where it has not been seen."""
 
+RUNTIME_S = {"compile": 3.0, "zentorch": 3.0, "compile-frozen": 0.5}
+"""Making one arm ready for one shape in a fresh process, where a runtime does so anew; files of an earlier look and the
+compiler's cache are there."""
 
-BACKWARD = 3.0
-"""What forward and backward take, in forward calls."""
+ENGINE_S = 0.5
+"""Loading one arm's file into any other engine than eager."""
 
 SHORT_SLICE_S, SLICE_S = 0.8, 2.0
 """Timing time of one cell in one process, unless its rounds take longer: where time is short, and where it is not."""
@@ -99,8 +102,9 @@ class Prices:
 
     def round_s(self, part: Part, cell: Cell) -> float:
         """One round of one cell: every arm and the twin, twice."""
-        call = self.call_s.get(f"{part.name}/{cell.batch}x{cell.tokens}", 0.004 * cell.batch)
-        call *= BACKWARD if cell.backward else 1.0
+        forward = self.call_s.get(f"{part.name}/{cell.batch}x{cell.tokens}", 0.004 * cell.batch)
+        seen = self.call_s.get(f"{part.name}/{cell.batch}x{cell.tokens} {cell.call}")
+        call = CALL_PRICE[cell.call] * forward if seen is None else seen
         return 2 * (len(run_arms(part, {})) + 1) * call
 
     def process_s(self, part: Part, rounds: int = 1, slice_s: float = SHORT_SLICE_S) -> float:
@@ -108,11 +112,11 @@ class Prices:
         if part.measure is None:
             return STEP_PROCESS_S
         arms = run_arms(part, {})
-        compiled = COMPILE_S * sum(arm.runtime == "compile" for arm in (*arms, arms[0]))
+        ready = [RUNTIME_S.get(arm.runtime, ENGINE_S) for arm in (*arms, arms[0]) if arm.runtime != "eager"]
         found = cells(part.measure)
         starts = len(part.measure.threads) * self.start_s / self.side_by_side
         timed = sum(self.round_s(part, cell) / 2 + max(slice_s, rounds * self.round_s(part, cell)) for cell in found)
-        return starts + compiled * len(found) / self.side_by_side + timed
+        return starts + sum(ready) * len(found) / self.side_by_side + timed
 
     def learn_start(self, part: Part, process_s: float, expected_s: float) -> None:
         """Correct the price of a start by what one timed process took beyond or below its price."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from gatewise.core import METRICS
 
-from ._plan import TIMED, TWIN_SUFFIX, Measure, Part
+from ._plan import CALLS, TIMED, TWIN_SUFFIX, Measure, Part
 
 STEP_CELL = "step"
 MEMORY = "memory:"
@@ -39,15 +39,15 @@ class Cell:
     threads: int
     device: str
     dtype: str = "float32"
-    backward: bool = False
-    """Whether a call goes forward and backward."""
+    call: str = "forward"
+    """What one call does: `forward`, `backward` (and forward), `first_token` or `decode`."""
 
     @property
     def id(self) -> str:
         """A stable name, the key in the store."""
         where = f"batch={self.batch} tokens={self.tokens} threads={self.threads} device={self.device}"
         other = "" if self.dtype == "float32" else f" dtype={self.dtype}"
-        return f"{where}{other}{' backward' if self.backward else ''}"
+        return f"{where}{other}{'' if self.call == 'forward' else f' {self.call}'}"
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -57,17 +57,18 @@ class Cell:
 
     def times(self, metric: str) -> bool:
         """Whether this cell is where a timed metric is taken."""
-        return metric in TIMED and self.backward == (metric == "gradient_time")
+        return CALLS.get(metric) == self.call
 
 
 def cells(measured: Measure) -> list[Cell]:
-    """All conditions of a part, in the plan's order; those of the backward pass last."""
-    gradients = "gradient_time" in measured.metrics
-    forward = any(name in measured.metrics for name in ("latency", "throughput", "peak_memory")) or not gradients
+    """All conditions of a part, call by call in the order of `CALLS`."""
+    asked = dict.fromkeys(CALLS[name] for name in measured.metrics if name in CALLS)
+    if not asked or "peak_memory" in measured.metrics:
+        asked["forward"] = None
     return [
-        Cell(batch=batch, tokens=tokens, threads=threads, device=measured.device, dtype=measured.dtype, backward=back)
-        for back, asked in ((False, forward), (True, gradients))
-        if asked
+        Cell(batch=batch, tokens=tokens, threads=threads, device=measured.device, dtype=measured.dtype, call=call)
+        for call in dict.fromkeys(CALLS.values())
+        if call in asked
         for threads in measured.threads
         for batch in measured.batch
         for tokens in measured.tokens
@@ -76,7 +77,7 @@ def cells(measured: Measure) -> list[Cell]:
 
 def forward_cells(measured: Measure) -> list[Cell]:
     """The conditions under which calls are weighed."""
-    return [cell for cell in cells(measured) if not cell.backward]
+    return [cell for cell in cells(measured) if cell.call == "forward"]
 
 
 def run_arms(part: Part, folders: dict[str, str]) -> list[RunArm]:

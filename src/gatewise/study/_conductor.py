@@ -211,7 +211,7 @@ class Conductor:
             arms=[arm.to_json() for arm in group],
             cells=[
                 {"id": cell.id + suffix, "batch": cell.batch, "tokens": cell.tokens, "seconds": self.schedule.slice_s}
-                | {"backward": cell.backward}
+                | {"call": cell.call}
                 for cell in found
             ],
             rounds=self.schedule.rounds.get(part.name, 1),
@@ -320,7 +320,7 @@ class Conductor:
         record = read_record(self.store, part)
         # Seed by seed with all arms, so that an early end leaves complete pairs.
         jobs = [
-            self._job("train", part, arm=arm.label, run_seed=seed, settings=settings["plan"])
+            self._job("train", part, arm=arm.label, run_seed=seed, settings=settings["plan"], speak=seed == 0)
             for seed in range(settings["seeds"])
             for arm in record.arms
             if seed not in dict(record.rows.get(TRAIN + arm.arm, []))

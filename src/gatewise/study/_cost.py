@@ -17,7 +17,7 @@ def million_requests(record: Record, conditions: Mapping[str, Any]) -> dict[str,
     if cost is None or cost.utilisation == 0 or measured is None:
         return {}
     found: dict[str, float] = {}
-    cell = next((cell for cell in cells(measured) if cell.conditions == conditions and not cell.backward), None)
+    cell = next((cell for cell in cells(measured) if cell.conditions == conditions and cell.call == "forward"), None)
     rows = [row for _, row in record.numbered(cell.id)] if cell else []
     for arm in record.arms:
         values = [median(row["values"][arm.label]) for row in rows if arm.label in row["values"]]

@@ -1,4 +1,4 @@
-"""What moves the time of a call: the runtime, or the activation? Set side by side, so that neither passes for the other.
+"""What moves the time of a call, the runtime or the activation? Side by side, so that neither passes for the other.
 
 A runtime often moves a latency twofold where an activation moves it by a few hundredths. A reader who sees
 `relu/onnxruntime` against `gelu/eager` must not take the whole for ReLU's.
@@ -40,7 +40,7 @@ def moves(record: Record) -> Iterator[dict[str, Any]]:
         same = [(arm, than) for arm in others for than in base if arm.runtime == than.runtime]
         activations = _ratios(record, cell, same)
         if runtimes and activations:
-            yield {
+            entry: dict[str, Any] = {
                 "part": record.part.name,
                 "conditions": cell.conditions,
                 "runtime": min(runtimes, key=lambda row: row["estimate"]),
@@ -48,6 +48,7 @@ def moves(record: Record) -> Iterator[dict[str, Any]]:
                 "runtimes": runtimes,
                 "activations": activations,
             }
+            yield entry | {"text": told(entry)}
 
 
 def _ratios(record: Record, cell: Cell, pairs: Sequence[tuple[RunArm, RunArm]]) -> list[dict[str, Any]]:
@@ -73,14 +74,26 @@ def _ratios(record: Record, cell: Cell, pairs: Sequence[tuple[RunArm, RunArm]]) 
 def told(entry: dict[str, Any]) -> str:
     """One entry as a sentence."""
     runtime, activation = entry["runtime"], entry["activation"]
-    where = ", ".join(f"{name} {entry['conditions'][name]}" for name in ("batch", "tokens") if name in entry["conditions"])
-    ways = {True: "the activation moves it about as much", False: "the activation moves it far less"}
-    close = math.log(activation["factor"]) > 0.5 * abs(math.log(runtime["estimate"]))
+    conditions = entry["conditions"]
+    where = ", ".join(f"{name} {conditions[name]}" for name in ("batch", "tokens") if name in conditions)
+    one, other = (abs(math.log(row["estimate"])) for row in (runtime, activation))
+    if other < 0.2 * one:
+        compared = "the activation moves it far less"
+    elif other < 0.8 * one:
+        compared = "the activation moves it less"
+    elif other <= 1.25 * one:
+        compared = "the activation moves it about as much"
+    else:
+        compared = "the activation moves it more"
     return (
-        f"at {where} the runtime moves the time of a call {_times(runtime)}; {ways[close]}, {_times(activation)}"
+        f"at {where} the runtime and its precision move the time of a call {_times(runtime)}; {compared}, "
+        f"{_times(activation)}"
     )
 
 
 def _times(row: dict[str, Any]) -> str:
+    low, high = row["interval"] or (0.0, math.inf)
+    if low <= 1.0 <= high:
+        return f"{row['factor']:.2f} times, which is not told apart from 1 ({row['arm']} against {row['than']})"
     faster = row["estimate"] < 1
     return f"{row['factor']:.2f} times ({row['arm']} is {'faster' if faster else 'slower'} than {row['than']})"

@@ -11,7 +11,20 @@ from gatewise.core import METRICS, GatewiseError, metric
 
 ORIGINAL = "original"
 TWIN_SUFFIX = " (twin)"
-TIMED = ("latency", "throughput", "gradient_time")
+CALLS = {
+    "latency": "forward",
+    "throughput": "forward",
+    "gradient_time": "backward",
+    "time_to_first_token": "first_token",
+    "decode_time": "decode",
+    "tokens_per_second": "decode",
+}
+"""Which call each timed metric is taken from."""
+
+TIMED = tuple(CALLS)
+GENERATED = ("time_to_first_token", "decode_time", "tokens_per_second", "kv_cache_bytes")
+"""What takes a model that writes text token by token."""
+
 DIAGNOSTICS = (
     "generalisation_gap",
     "shifted_loss",
@@ -135,6 +148,12 @@ class Measure:
         derived = [name for name in self.metrics if name in DERIVED]
         _require(
             not derived, f"{', '.join(derived)} follows from latency and a [cost] table; it is not measured itself"
+        )
+        written = [name for name in self.metrics if name in GENERATED]
+        elsewhere = [name for name in self.runtimes if name != "eager"]
+        _require(
+            not (written and elsewhere),
+            f"{', '.join(written)} is measured in eager, not on {', '.join(elsewhere)}; give it a part of its own",
         )
         _require(self.dtype in DTYPES, f"measure.dtype is {', '.join(DTYPES)}, not {self.dtype!r}")
         for name in ("batch", "tokens", "threads"):

@@ -12,6 +12,7 @@ from gatewise.core import GatewiseError, num_cores
 from gatewise.runtimes import check_runtime
 from gatewise.workloads import Workload, workload
 
+from ._generation import cache_bytes, check_generation, prices
 from ._plan import ORIGINAL, Arm, Measure, Part
 from ._runs import look, threads
 from ._words import signed
@@ -48,6 +49,7 @@ def check_names(part: Part, made: Workload) -> None:
             _check_runtime(arm.runtime, part.measure)
     for name in part.measure.runtimes if part.measure else ():
         _check_runtime(name, part.measure)
+    check_generation(part, made)
 
 
 def _check_runtime(name: str, measured: Measure | None) -> None:
@@ -144,6 +146,7 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
             "weight_bytes": measure.weight_bytes(loaded),
             "flops": _flops(made, loaded, smallest),
             "unfair": unfair(count, baseline_parameters, arm),
+            "kv_cache_bytes": cache_bytes(part, made, loaded, seed=seed),
         }
         if "silent_units" in part.measure.metrics and state == "original":
             record["arms"][arm.label]["silent_units"] = asdict(measure.dead_units(made, loaded))
@@ -152,6 +155,7 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
                 for tokens in part.measure.tokens:
                     price = _timed_call(made, loaded, made.inputs(batch, tokens, seed))
                     record["prices"][f"{batch}x{tokens}"] = price
+            record["prices"] |= prices(part, made, loaded, seed=seed)
     look(part, made, folder, record, seed=seed)
     return record
 

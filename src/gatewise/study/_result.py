@@ -10,9 +10,12 @@ from gatewise.core import METRICS, Store
 from ._budget import first_processes, is_timed
 from ._cells import MEMORY, STEP_CELL, TRAIN, TRAINING_MEMORY, cells, groups
 from ._effects import reached
-from ._plan import Part, Plan
+from ._generation import spoken
+from ._moves import moves
+from ._plan import CALLS, Part, Plan
 from ._questions import judged, overhead_share
 from ._record import Record, read_record
+from ._selection import selections
 from ._verdict import verdict
 from ._words import prefix
 
@@ -53,6 +56,9 @@ def document(plan: Plan, store: Store, *, replay: str) -> dict[str, Any]:
         "arms": arms,
         "measurements": [entry for record in records for entry in _measurements(record)],
         "comparisons": comparisons,
+        "moves": [entry for record in records for entry in moves(record)],
+        "selection": [e for r, found in zip(records, answers, strict=True) for e in selections(r, found)],
+        "generation": list(spoken(records)),
         "verdict": verdict(records, answers, shares=shares, dropped=dropped, interrupted=interrupted),
         "not_measured": missing,
         "replay": replay,
@@ -124,7 +130,8 @@ def _measurements(record: Record) -> Iterator[dict[str, Any]]:
     part = record.part
     for cell in cells(part.measure) if part.measure else ():
         for process, row in record.numbered(cell.id):
-            yield from _timings(record, "gradient_time" if cell.backward else "latency", process, row, cell.conditions)
+            metric = next(name for name, call in CALLS.items() if call == cell.call)
+            yield from _timings(record, metric, process, row, cell.conditions)
         for key in (k for k in record.rows if k.startswith(MEMORY) and k.endswith("|" + cell.id)):
             label = key[len(MEMORY) :].partition("|")[0]
             for process, row in record.rows[key]:

@@ -16,7 +16,7 @@ from gatewise.runtimes import Task, agreement, prepare, variations
 from gatewise.workloads import Workload
 
 from ._calibration import Split, split, watching
-from ._cells import Cell, RunArm, cells, run_arms
+from ._cells import Cell, RunArm, cells, forward_cells, run_arms
 from ._plan import Measure, Part
 
 REPEATS = 1000
@@ -104,7 +104,7 @@ class Looking:
         model = self._model(run, self.measured.dtype, device)
         real = [moved(each, device, dtype) for each in self.held.probes[:REAL_PROBES]]
         worst = -1.0
-        for number, cell in enumerate(cell for cell in cells(self.measured) if not cell.backward):
+        for number, cell in enumerate(forward_cells(self.measured)):
             example = moved(self.made.inputs(cell.batch, cell.tokens, self.seed), device, dtype)
             task = self._task(run, model, cell, example)
             prepared = prepare(run.runtime, task)

@@ -13,8 +13,10 @@ import torch
 from gatewise import measure
 from gatewise.core import GatewiseError
 from gatewise.runtimes import RUNTIMES, Prepared, prepare, warm_up
+from gatewise.workloads import Workload
 
 from ._calibration import calibrates, split
+from ._generation import WRITING, written
 from ._plan import from_json
 from ._prepare import subject_workload
 from ._runs import moved, task_of
@@ -61,7 +63,7 @@ def latency(job: dict[str, Any]) -> Run:
             folder = Path(job["folder"]) / arm["folder"]
             task = task_of(made, models[arm["label"]], example, folder, threads=job["threads"], held=held)
             ready = prepared[cell["id"], arm["label"]] = prepare(arm["runtime"], task)
-            if RUNTIMES[arm["runtime"]].specialises and not cell["backward"]:
+            if RUNTIMES[arm["runtime"]].specialises and cell["call"] == "forward":
                 with torch.inference_mode():
                     ready.call(example)
     gc.collect()
@@ -73,11 +75,11 @@ def latency(job: dict[str, Any]) -> Run:
             planted = any(arm["slowdown"] for arm in job["arms"])  # then every arm bears the cost of planting
             calls: dict[str, Callable[[], object]] = {}
             for arm in job["arms"]:
-                ready = prepared[cell["id"], arm["label"]]
-                call = _call(ready, models[arm["label"]], inputs[cell["id"]], backward=cell["backward"])
+                ready, model = prepared[cell["id"], arm["label"]], models[arm["label"]]
+                call = _call(made, ready, model, inputs[cell["id"]], cell["call"])
                 calls[arm["label"]] = measure.slowed(call, arm["slowdown"]) if planted else call
             effort = measure.Effort(seconds=cell["seconds"], fewest=job["rounds"], warmup=1)
-            with contextlib.nullcontext() if cell["backward"] else torch.inference_mode():
+            with contextlib.nullcontext() if cell["call"] == "backward" else torch.inference_mode():
                 times = measure.interleave(calls, effort=effort, seed=rng.randrange(2**31), synchronise=synchronise)
             records[cell["id"]] = {
                 "values": times.values_s,
@@ -92,8 +94,11 @@ def latency(job: dict[str, Any]) -> Run:
     return run
 
 
-def _call(prepared: Prepared, model: torch.nn.Module, inputs: Any, *, backward: bool = False) -> Callable[[], object]:
-    if not backward:
+def _call(made: Workload, prepared: Prepared, model: torch.nn.Module, inputs: Any, kind: str) -> Callable[[], object]:
+    """What is timed: a call of that kind (see `Cell.call`) of one arm."""
+    if kind in WRITING:
+        return written(made, model, inputs, kind)
+    if kind == "forward":
         return lambda: prepared.call(inputs)
     both = measure.with_backward(lambda _, tracked: prepared.call(tracked))
     return lambda: both(model, inputs)
@@ -127,7 +132,7 @@ def memory(job: dict[str, Any]) -> Run:
             task = task_of(made, model, inputs[cell["id"]], folder, threads=job["threads"], held=held)
             prepared = prepare(arm["runtime"], task)
             with torch.inference_mode():
-                value, how = measure.peak_over(before, _call(prepared, model, inputs[cell["id"]]))
+                value, how = measure.peak_over(before, _call(made, prepared, model, inputs[cell["id"]], "forward"))
             said = how if keeps else f"{how}, without PyTorch's copy of the weights"
             records[cell["id"]] = {"value": value, "implementation": f"{prepared.implementation}; {said}"}
         return records

@@ -12,6 +12,7 @@ from gatewise import measure, train
 from gatewise.core import GatewiseError
 from gatewise.workloads import WORKLOADS, Workload
 
+from ._generation import speak
 from ._plan import ORIGINAL, Part, from_json, recorded
 from ._prepare import formula_facts, subject_workload, unfair
 
@@ -111,10 +112,18 @@ def run_training(job: dict[str, Any]) -> Run:
     diagnostics = recorded(part.train) if part.train else ()
 
     def run() -> dict[str, Any]:
+        said: list[dict[str, str]] = []
+        finish = (lambda model: said.extend(speak(made, model))) if job.get("speak") else None
         result = train.train_arm(
-            made, arm.name, seed=job["run_seed"], plan=plan, matching=arm.matching, diagnostics=diagnostics
+            made,
+            arm.name,
+            seed=job["run_seed"],
+            plan=plan,
+            matching=arm.matching,
+            diagnostics=diagnostics,
+            finish=finish,
         )
-        return result.to_json() | {"implementation": implementation()}
+        return result.to_json() | {"implementation": implementation(), "continuations": said}
 
     return run
 

@@ -38,7 +38,8 @@ def _clauses(answers: Sequence[Judged]) -> list[str]:
         mine = [answer for answer in answers if answer.question.metric == metric]
         for verdict in sorted({answer.comparison.verdict for answer in mine}, key=ORDER.index):
             same = [answer for answer in mine if answer.comparison.verdict == verdict]
-            places = [f"{at(a.question.conditions)}{span(metric, a.comparison)}" for a in same]
+            lengths = _lengths(answers)
+            places = [f"{at(a.question.conditions, tokens=lengths)}{span(metric, a.comparison)}" for a in same]
             if verdict in ("better", "worse"):
                 details = zip((change(metric, a.comparison) for a in same), places, strict=True)
                 text = listed([f"{what}{place}" for what, place in details])
@@ -49,11 +50,15 @@ def _clauses(answers: Sequence[Judged]) -> list[str]:
     return [text for _, text in sorted(clauses, key=lambda clause: clause[0])]
 
 
+def _lengths(answers: Sequence[Judged]) -> bool:
+    """Whether answers stand at several numbers of tokens."""
+    return len({answer.question.conditions.get("tokens") for answer in answers} - {None}) > 1
+
+
 def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, Any]:
     word = overall(answers)
     found = {answer.comparison.verdict for answer in answers}
-    planned = next((run.arm for run in record.arms if run.label == arm), arm)
-    outputs = record.prepared.get("outputs", {}).get(planned, {})
+    outputs = record.prepared.get("outputs", {}).get(arm, {})
     clauses = _clauses(answers)
     if "values" in outputs and not any(outputs["values"]):
         clauses.append("outputs identical bit by bit")
@@ -217,7 +222,7 @@ def costs(record: Record) -> list[str]:
     lines: list[str] = []
     for cell in cells(part.measure):
         prices = [f"{label} {price:.3g}" for label, price in million_requests(record, cell.conditions).items()]
-        if prices and not cell.backward:
+        if prices and cell.call == "forward":
             lines.append(
                 f"{prefix(part.name)}a million requests at batch {cell.batch} cost {', '.join(prices)} (machine time, "
                 f"{part.cost.price_per_hour:g} an hour at a utilisation of {part.cost.utilisation:.0%})."
@@ -231,7 +236,8 @@ def _reasons(record: Record, found: Sequence[Judged]) -> list[str]:
     for answer in found:
         if answer.question.twin and answer.comparison.interval:
             low, high = answer.comparison.interval
-            place = f"{METRICS[answer.question.metric].label}{at(answer.question.conditions)}"
+            where = at(answer.question.conditions, tokens=_lengths(found))
+            place = f"{METRICS[answer.question.metric].label}{where}"
             found_span = f"{signed(low - 1)} to {signed(high - 1)}"
             count = f"{answer.comparison.n} fresh processes"
             reasons.append(
@@ -260,7 +266,7 @@ def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:
         if answer.question.twin and answer.comparison.verdict != "equivalent" and answer.question.metric in TIMED:
             warnings.append(
                 f"{prefix(record.part.name)}two identical copies of {answer.question.baseline} did not come out "
-                f"equivalent{at(answer.question.conditions)}; nothing measured there is judged."
+                f"equivalent{at(answer.question.conditions, tokens=_lengths(found))}; nothing measured there is judged."
             )
     for note in dict.fromkeys(note for answer in found for note in answer.question.notes):
         arms = listed(list(dict.fromkeys(a.question.arm for a in found if note in a.question.notes)))

@@ -67,9 +67,10 @@ def span(metric: str, comparison: Comparison) -> str:
     return f" ({signed(low - 1)} to {signed(high - 1)})"
 
 
-def at(conditions: Mapping[str, Any]) -> str:
-    """` at batch 32`, with a space before it; empty where there is no batch."""
-    return f" at batch {conditions['batch']}" if "batch" in conditions else ""
+def at(conditions: Mapping[str, Any], *, tokens: bool = False) -> str:
+    """` at batch 32`, with a space before it, and its tokens where several are told apart; empty without a batch."""
+    length = f", {conditions['tokens']} tokens" if tokens and "tokens" in conditions else ""
+    return f" at batch {conditions['batch']}{length}" if "batch" in conditions else ""
 
 
 def prefix(part: str) -> str:

@@ -80,6 +80,7 @@ def train_arm(
     matching: str = "params",
     progress: Progress | None = None,
     diagnostics: Sequence[str] = (),
+    finish: Callable[[nn.Module], object] | None = None,
 ) -> TrainResult:
     """Train one arm from scratch. Two runs on one machine give the same curve, bit by bit.
 
@@ -90,6 +91,8 @@ def train_arm(
     `diagnostics` names what else is recorded (see `DIAGNOSTICS`). They only look on: curve and weights are the same bit
     by bit with and without them. In a run that fails each is None.
 
+    `finish` is called with the trained model at the end of a run that did not fail; the model is not kept.
+
     Raises `GatewiseError` for an arm that cannot be built and for a diagnostic that is unknown or has no data.
     """
     check_diagnostics(diagnostics, workload)
@@ -97,26 +100,16 @@ def train_arm(
     with _reproducible(plan.threads):
         trainer = _Trainer(workload, workload.fresh(arm, seed=seed, matching=matching), seed=seed, plan=plan)
         curve: list[tuple[int, float]] = []
-        failure = None
         heldout = workload.heldout_batches()[: plan.eval_batches]
         run = TrainingRun(workload=workload, model=trainer.model, plan=plan, seed=seed, heldout=heldout)
         trainer.watch = tuple(DIAGNOSTICS[name](run) for name in diagnostics)
-        while trainer.done < plan.steps and failure is None:
-            loss = trainer.step()
-            if not math.isfinite(loss):
-                failure = f"NaN/inf loss at step {trainer.done}"
-            elif plan.evaluates(trainer.done):
-                value = trainer.heldout(heldout)
-                if math.isfinite(value):
-                    curve.append((trainer.done, value))
-                    if progress is not None:
-                        progress(trainer.done, value)
-                else:
-                    failure = f"NaN/inf held-out loss at step {trainer.done}"
+        failure = _run_to_end(trainer, heldout, curve, progress)
         found: Found = dict.fromkeys(diagnostics)
         if failure is None:
             for each in trainer.watch:
                 found |= each.finish(curve[-1][1])
+            if finish is not None:
+                finish(trainer.model)
     return TrainResult(
         arm=arm,
         seed=seed,
@@ -130,6 +123,24 @@ def train_arm(
         seconds=time.perf_counter() - started,
         diagnostics={name: value if value is None or math.isfinite(value) else None for name, value in found.items()},
     )
+
+
+def _run_to_end(
+    trainer: _Trainer, heldout: Sequence[Batch], curve: list[tuple[int, float]], progress: Progress | None
+) -> str | None:
+    """All steps, points of the curve added as they come. Returns why it ended early, or None."""
+    while trainer.done < trainer.plan.steps:
+        if not math.isfinite(trainer.step()):
+            return f"NaN/inf loss at step {trainer.done}"
+        if not trainer.plan.evaluates(trainer.done):
+            continue
+        value = trainer.heldout(heldout)
+        if not math.isfinite(value):
+            return f"NaN/inf held-out loss at step {trainer.done}"
+        curve.append((trainer.done, value))
+        if progress is not None:
+            progress(trainer.done, value)
+    return None
 
 
 def step_runner(

@@ -57,7 +57,7 @@ class LevelConfig:
 class Level(nn.Module):
     """One activation at one level.
 
-    operator  act(x_BTH), or act(gate) * up of the two halves of one tensor of [B, T, 2 H]
+    operator  act(x_BTH), or act(gate_BTH) * up_BTH: two tensors, as the block's two projections make them
     ffn       x_BTD to [B, T, D]
     layer     x_BTD to [B, T, D]: attention and block, each with its norm and residual
     model     ids int64 [B, T] to logits [B, T, V]
@@ -87,10 +87,9 @@ class Level(nn.Module):
         if config.level in ("ffn", "layer"):
             _start(self.part, seed)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.level == "operator" and self.gated:
-            gate, up = x.chunk(2, dim=-1)
-            return self.function(gate, up)
+    def forward(self, x: Tensor, up_BTH: Tensor | None = None) -> Tensor:
+        if up_BTH is not None:
+            return self.function(x, up_BTH)
         if self.level == "layer":
             tokens = x.shape[1]
             return self.part(x, self.get_buffer("cos_TK")[:tokens], self.get_buffer("sin_TK")[:tokens])
@@ -162,7 +161,14 @@ class LevelsWorkload(Workload):
         return self.build("gelu", matching="params", seed=0)[0]
 
     def build(self, arm: str, *, matching: str, seed: int) -> tuple[nn.Module, None]:
-        """The level with one arm in it, made anew; no surgery is needed, so there is no report."""
+        """The level with one arm in it, made anew; no surgery is needed, so there is no report.
+
+        Raises:
+            GatewiseError: an unknown arm or rule; an operator of another rule than `params`, for which its inputs are.
+        """
+        if self.level == "operator" and matching != "params":
+            activations.matched_hidden(1, 1, matching)  # an unknown rule has its own words
+            raise GatewiseError(f"levels: an operator is as wide as with matching = params, not {matching!r}")
         model = Level(self._config(arm, matching), seed=seed).eval()
         surgery.mark_weights(model, "untrained")
         return model, None
@@ -175,14 +181,15 @@ class LevelsWorkload(Workload):
         if self.level in ("ffn", "layer"):
             return normal(seed, where, (batch, tokens, self.dim))
         if self.level == "operator":
-            # Both are handed to every arm; each reads its own, of the width that it has in its block.
+            # All are handed to every arm; each reads its own, of the width that it has in its block.
             widths = (
                 self._config("gelu", "params").model().ffn_hidden,
                 self._config("swiglu", "params").model().ffn_hidden,
             )
             return {
                 "x_BTH": normal(seed, where, (batch, tokens, widths[0])),
-                "gate_up_BTE": normal(seed, f"{where} gate", (batch, tokens, 2 * widths[1])),
+                "gate_BTH": normal(seed, f"{where} gate", (batch, tokens, widths[1])),
+                "up_BTH": normal(seed, f"{where} up", (batch, tokens, widths[1])),
             }
         places = (normal(seed, where, (batch, tokens)).abs() * 24).long() % len(ALPHABET)
         ids = torch.tensor(list(ALPHABET))[places]
@@ -195,11 +202,13 @@ class LevelsWorkload(Workload):
         if self.level == "request":
             return _request(model, inputs)
         if self.level == "operator":
-            return model(inputs["gate_up_BTE" if getattr(model, "gated", False) else "x_BTH"]).flatten(1)
+            gated = getattr(model, "gated", False)
+            given = (inputs["gate_BTH"], inputs["up_BTH"]) if gated else (inputs["x_BTH"],)
+            return model(*given).flatten(1)
         return model(inputs).flatten(1)
 
-    def probe(self) -> Sequence[Tensor]:
-        return [self.inputs(_PROBE_BATCH, _PROBE_TOKENS, seed) for seed in range(_PROBES)]
+    def probe(self) -> Sequence[Any]:
+        return [self.inputs(_PROBE_BATCH, min(_PROBE_TOKENS, self.context), seed) for seed in range(_PROBES)]
 
 
 def _request(model: nn.Module, bodies_BX: Tensor) -> Tensor:
