@@ -1,5 +1,7 @@
 """Runtimes in a study: own outputs and sizes, calibration kept apart, refusals before anything is timed."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,17 @@ def test_a_wrong_graph_is_refused_with_numbers(wrong: Any, words: str) -> None:
     low = next(name for name in RUNTIMES if RUNTIMES[name].tolerance is None)
     with pytest.raises(GatewiseError, match=r"lowest cosine is -1.000"):
         agreement(low, task, backwards, [x])
+
+
+def test_quantising_reports_to_nobody() -> None:
+    """NNCF sends its use over the network unless it is told not to before it is imported."""
+    pytest.importorskip("nncf")
+    code = (
+        "import os\n"
+        "from gatewise.runtimes._openvino_int8 import silent_nncf\n"
+        "silent_nncf()\n"
+        "from nncf.telemetry import wrapper\n"
+        "assert isinstance(wrapper.telemetry, wrapper.NNCFTelemetryStub), type(wrapper.telemetry)\n"
+        "assert 'NNCF_CI' not in os.environ\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -97,6 +97,6 @@ def _load(path: Path) -> Call:
 RUNTIME = Runtime(
     prepare=prepare,
     summary="ExecuTorch with XNNPACK, float32, the edge target",
-    lacks=lambda: not_installed("executorch", get="pip install executorch"),
+    lacks=lambda: not_installed("executorch", get="pip install 'gatewise[executorch]'"),
     imports=("executorch.runtime",),
 )

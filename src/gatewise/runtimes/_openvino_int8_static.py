@@ -5,7 +5,7 @@ from typing import Any
 
 from ._calibration import calibration_hash, feeds, told
 from ._openvino import engine
-from ._openvino_int8 import no_nncf
+from ._openvino_int8 import no_nncf, silent_nncf
 from ._quantised import quantised
 from ._runtime import Prepared, Runtime, Task
 
@@ -23,9 +23,9 @@ def _file(calibrated: Task, task: Task) -> Path:
 
 
 def _write(task: Task, source: Path, target: Path) -> None:
-    import nncf  # pyright: ignore[reportMissingImports]  (an extra that not every machine has)
     import openvino
 
+    nncf = silent_nncf()
     model: Any = openvino.Core().read_model(str(source))
     attention = any(node.get_type_name() == "Softmax" for node in model.get_ops())
     found = nncf.quantize(

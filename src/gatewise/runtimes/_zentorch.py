@@ -45,7 +45,7 @@ def _frozen(graph: Any, inputs: Any) -> Any:
 
 
 def _lacks() -> str | None:
-    return not_amd() or not_installed("zentorch", get="pip install zentorch") or no_compiler()
+    return not_amd() or not_installed("zentorch", get="pip install 'gatewise[amd]'") or no_compiler()
 
 
 RUNTIME = Runtime(
