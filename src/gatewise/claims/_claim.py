@@ -13,7 +13,7 @@ IS = ("better", "worse", "equivalent", "not worse")
 FORMS = ("slope", "change", "spread")
 CONDITIONS = ("batch", "tokens", "threads")
 ACROSS = ("part", "flops", "learning_rate")
-WAITS_FOR = ("robustness", "data quality", "inspect", "scenarios")
+WAITS_FOR = ("robustness", "data quality")
 """Capabilities that a claim may wait for; it is listed, and not run, until they land."""
 
 

@@ -19,6 +19,7 @@ from gatewise.study import (
     read_study,
 )
 
+from ._available import lacking, on_what_is_here
 from ._claim import Claim, count
 from ._compare import asked
 from ._document import claim_entry, document
@@ -31,12 +32,13 @@ Progress = Callable[[str, float], None]
 def check_plans(claims: Sequence[Claim]) -> None:
     """Every name in the plans of claims, before anything is run. Raises `GatewiseError` in one line.
 
-    A package that is not installed is no mistake of the claim's: it is said with the grade.
+    A package or a runtime that is not here is no mistake of the claim's: it is said with the grade.
     """
+    lacks = lacking()
     for claim in claims:
         for part in claim.plan.parts if claim.plan else ():
             try:
-                check_part(part)
+                check_part(on_what_is_here(part, lacks))
             except MissingExtraError:
                 continue
             except GatewiseError as error:

@@ -13,7 +13,10 @@ from gatewise.core import Evidence, Rule
 
 from ._cells import Cell, RunArm, cells
 from ._effects import timed
+from ._evidence import guard_refusal, twin_comparisons
+from ._questions import questions
 from ._record import Record
+from ._words import sentence
 
 _RULE = Rule(kind="ratio", direction="lower", margin=0.0)
 
@@ -30,12 +33,16 @@ def moves(record: Record) -> Iterator[dict[str, Any]]:
     if measured is None or "latency" not in measured.metrics:
         return
     base = [arm for arm in record.arms if arm.arm == record.part.baseline]
-    others = [arm for arm in record.arms if arm.arm != record.part.baseline]
+    others = [
+        arm for arm in record.arms if arm.arm != record.part.baseline and not arm.slowdown
+    ]  # a planted one is ours
     if len(base) < 2 or not others:
         return
+    guards = twin_comparisons(questions(record), record.part.judge)
     for cell in cells(measured):
         if not cell.times("latency"):
             continue
+        refusal = guard_refusal(guards.get(f"latency {cell.id}"))
         runtimes = _ratios(record, cell, [(arm, base[0]) for arm in base[1:]])
         same = [(arm, than) for arm in others for than in base if arm.runtime == than.runtime]
         activations = _ratios(record, cell, same)
@@ -48,7 +55,13 @@ def moves(record: Record) -> Iterator[dict[str, Any]]:
                 "runtimes": runtimes,
                 "activations": activations,
             }
-            yield entry | {"text": told(entry)}
+            if refusal:
+                entry |= {"refusal": refusal}
+                for row in (*runtimes, *activations):
+                    row["interval"] = None
+                yield entry | {"text": sentence(f"{_where(entry)} nothing is told apart: {refusal}.")}
+            else:
+                yield entry | {"text": sentence(f"{told(entry)}.")}
 
 
 def _ratios(record: Record, cell: Cell, pairs: Sequence[tuple[RunArm, RunArm]]) -> list[dict[str, Any]]:
@@ -74,8 +87,6 @@ def _ratios(record: Record, cell: Cell, pairs: Sequence[tuple[RunArm, RunArm]]) 
 def told(entry: dict[str, Any]) -> str:
     """One entry as a sentence."""
     runtime, activation = entry["runtime"], entry["activation"]
-    conditions = entry["conditions"]
-    where = ", ".join(f"{name} {conditions[name]}" for name in ("batch", "tokens") if name in conditions)
     one, other = (abs(math.log(row["estimate"])) for row in (runtime, activation))
     if other < 0.2 * one:
         compared = "the activation moves it far less"
@@ -86,14 +97,22 @@ def told(entry: dict[str, Any]) -> str:
     else:
         compared = "the activation moves it more"
     return (
-        f"at {where} the runtime and its precision move the time of a call {_times(runtime)}; {compared}, "
+        f"{_where(entry)} the runtime and its precision move the time of a call {_times(runtime)}; {compared}, "
         f"{_times(activation)}"
     )
 
 
+def _where(entry: dict[str, Any]) -> str:
+    conditions = entry["conditions"]
+    return "at " + ", ".join(f"{name} {conditions[name]}" for name in ("batch", "tokens") if name in conditions)
+
+
 def _times(row: dict[str, Any]) -> str:
-    low, high = row["interval"] or (0.0, math.inf)
+    factor = f"{row['factor']:.2f} times"
+    pair = f"{row['arm']} is {'faster' if row['estimate'] < 1 else 'slower'} than {row['than']}"
+    if row["interval"] is None:
+        return f"{factor} so far, with too few processes for an interval ({pair})"
+    low, high = row["interval"]
     if low <= 1.0 <= high:
-        return f"{row['factor']:.2f} times, which is not told apart from 1 ({row['arm']} against {row['than']})"
-    faster = row["estimate"] < 1
-    return f"{row['factor']:.2f} times ({row['arm']} is {'faster' if faster else 'slower'} than {row['than']})"
+        return f"{factor}, which is not told apart from 1 ({row['arm']} against {row['than']})"
+    return f"{factor} ({pair})"

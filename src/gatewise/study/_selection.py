@@ -15,6 +15,7 @@ GIVEN = ("quality", "output_difference")
 """What says whether the model still does its work: quality where there is a target, else how far outputs move."""
 
 FEWEST = 3
+UNKNOWN = "whether it still does its work was not measured"
 UNJUDGED = "no clear winner: whether the model still does its work was not measured (quality, or output_difference)"
 
 
@@ -23,8 +24,9 @@ def selections(record: Record, found: Sequence[Judged]) -> Iterator[dict[str, An
 
     A point is an arm on a runtime. Its values stand against the baseline's: ratios of time, peak memory and size, and
     differences of quality or outputs, each with the interval of its comparison. A point without a time is left out; an
-    objective that some point has no value for is left out for all. What is recommended keeps quality (or outputs)
-    within the plan's margin for certain; among those it is the fastest, then the smallest in memory, then in size.
+    objective that some point has no value for is left out for all; an arm of which nobody knows whether it still does
+    its work is shown and never recommended. What is recommended keeps quality (or outputs) within the plan's margin for
+    certain; among those it is the fastest, then the smallest in memory, then in size.
     Where neither was measured nothing is recommended: the fastest might be useless.
     """
     if record.part.measure is None:
@@ -35,11 +37,11 @@ def selections(record: Record, found: Sequence[Judged]) -> Iterator[dict[str, An
         points = _points(record, found, cell.conditions)
         if len(points) < FEWEST:
             continue
-        names = [name for name in (*RATIOS, *GIVEN, "size_bytes") if all(name in values for values in points.values())]
-        if "quality" in names and "output_difference" in names:
-            names.remove("output_difference")
+        given = next((name for name in GIVEN if sum(name in values for values in points.values()) > 1), "")
+        judged = {label: values for label, values in points.items() if not given or given in values}
+        names = [n for n in (*RATIOS, given, "size_bytes") if all(n in values for values in judged.values())]
         objectives = [_objective(record, name) for name in names]
-        kept = [Point(name=label, values={n: values[n] for n in names}) for label, values in points.items()]
+        kept = [Point(name=label, values={n: values[n] for n in names}) for label, values in judged.items()]
         limits = {name: _limit(record, name) for name in names if name in GIVEN}
         order = [name for name in ("latency", "peak_memory", "size_bytes") if name in names]
         choice = select(kept, objectives=objectives, limits=limits, prefer=order)
@@ -59,7 +61,8 @@ def _points(record: Record, found: Sequence[Judged], conditions: dict[str, Any])
             and not each.question.twin
             and (METRICS[name].evidence == "item" or each.question.conditions == conditions)
         }
-        if not mine:
+        same = _identical(record) if name == "output_difference" else []  # stated, so no answer holds them
+        if not mine and not same:
             continue
         points[base.label][name] = Value(estimate=1.0 if METRICS[name].kind == "ratio" else 0.0)
         for run in others:
@@ -68,15 +71,19 @@ def _points(record: Record, found: Sequence[Judged], conditions: dict[str, Any])
                 low, high = comparison.interval
                 estimate = min(max(comparison.estimate, low), high)
                 points.setdefault(run.label, {})[name] = Value(estimate=estimate, interval=(low, high))
-        for label in record.prepared.get("outputs", {}):
-            values = record.prepared["outputs"][label].get("values")
-            if name == "output_difference" and values and not any(values):
-                points.setdefault(label, {})[name] = Value(estimate=0.0)  # equal bit by bit
+        for label in same:
+            points.setdefault(label, {})[name] = Value(estimate=0.0)
     for label, values in points.items():
         size, reference = sizes.get(label), sizes[base.label]
         if size and reference:
             values["size_bytes"] = Value(estimate=size / reference)
     return {label: values for label, values in points.items() if "latency" in values}
+
+
+def _identical(record: Record) -> list[str]:
+    """The run arms whose outputs equal the baseline's on every item."""
+    found: dict[str, dict[str, Any]] = record.prepared.get("outputs", {})
+    return [label for label, entry in found.items() if entry.get("values") and not any(entry["values"])]
 
 
 def _size(record: Record, label: str, arm: str) -> int | None:
@@ -103,6 +110,10 @@ def _entry(
     choice: Choice,
 ) -> dict[str, Any]:
     judged = any(each.name in GIVEN for each in objectives)
+
+    def unknown(values: dict[str, Value]) -> bool:
+        return any(each.name in GIVEN and each.name not in values for each in objectives)
+
     return {
         "part": record.part.name,
         "conditions": conditions,
@@ -115,11 +126,13 @@ def _entry(
                 "label": label,
                 "values": {
                     each.name: {"estimate": values[each.name].estimate, "interval": values[each.name].interval}
+                    if each.name in values
+                    else None
                     for each in objectives
                 },
                 "dominated_by": list(choice.dominated.get(label, ())),
                 "front": label in choice.front,
-                "refused": choice.refused.get(label),
+                "refused": choice.refused.get(label) if judged and not unknown(values) else UNKNOWN if judged else None,
             }
             for label, values in points.items()
         ],
