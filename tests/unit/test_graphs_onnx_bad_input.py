@@ -55,12 +55,6 @@ def _ir(model: onnx.ModelProto) -> None:
     model.ir_version = 99
 
 
-def _unsorted(model: onnx.ModelProto) -> None:
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(nodes))
-
-
 def _cycle(model: onnx.ModelProto) -> None:
     model.graph.node[0].input[0] = "r"
 
@@ -115,7 +109,6 @@ def _no_graph(model: onnx.ModelProto) -> None:
         (_opset(99), "operator set 99 of ai.onnx, which is not known here; known: 1 to "),
         (_opset(0), "operator set 0"),
         (_ir, "IR version 99"),
-        (_unsorted, "not sorted or has a cycle"),
         (_cycle, "not sorted or has a cycle"),
         (_unknown_op, "no operation 'Relux' in operator set ai.onnx 17; did you mean 'Relu'?"),
         (_too_new_op, "no operation 'Gelu' in operator set ai.onnx 17"),

@@ -122,7 +122,7 @@ def test_a_single_process_has_no_interval_and_claims_nothing(tmp_path: Path) -> 
     assert entry["runtime"]["interval"] is None
     assert "nothing is told apart" in entry["text"]
     assert "twin" in entry["refusal"]
-    assert entry["runtime"]["estimate"] == pytest.approx(0.5)  # what was seen stays in the record
+    assert entry["runtime"]["estimate"] == pytest.approx(0.5, abs=0.01)  # what was seen stays in the record
 
 
 @pytest.mark.parametrize(

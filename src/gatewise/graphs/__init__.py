@@ -16,6 +16,7 @@ from ._pointwise import pointwise as pointwise
 from ._regions import find_sites as find_sites
 from ._site import Found as Found
 from ._site import Left as Left
+from ._site import Line as Line
 from ._site import Site as Site
 from ._weights import StoredTensor as StoredTensor
 from ._weights import content_hash as content_hash

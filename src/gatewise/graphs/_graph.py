@@ -18,6 +18,10 @@ Shape = tuple[int | None, ...]
 """Sizes of the dimensions; None where one is not known before the model runs."""
 
 
+SAMPLED = 48
+"""About how many places of a dimension are in a sample."""
+
+
 class Kind(Enum):
     """What an operation does to the values that pass through it."""
 
@@ -73,6 +77,13 @@ class Constant:
         """Size, sum and sum of squares in float64: equal for a transposed copy in another file."""
         values = np.asarray(self.load(), dtype=np.float64)
         return self.size, float(values.sum()), float((values * values).sum())
+
+    @cached_property
+    def sample(self) -> Array:
+        """Some of the values, in float64, spread evenly over each dimension: for a rough comparison."""
+        values = np.asarray(self.load())
+        steps = tuple(slice(None, None, max(size // SAMPLED, 1)) for size in values.shape)
+        return np.asarray(values[steps], dtype=np.float64)
 
 
 Evaluate = Callable[[Sequence[Array]], Array]

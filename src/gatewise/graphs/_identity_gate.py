@@ -181,8 +181,9 @@ def _beta(act: Found) -> float | None:
 
 def _clamped(place: int, mesh: Array, act: Found, up: _Up, tolerance: float) -> Found | None:
     """gpt-oss' gate, with any limit and any beta."""
-    beta, limit = _beta(act), act.settings.get("high")
-    if beta is None or limit is None or set(act.settings) - {"beta", "high"}:
+    # Where the limit is large, x * sigmoid(beta x) is x there: a limit of the input reads as one of the output.
+    beta, limit = _beta(act), act.settings.get("high", act.settings.get("out_high"))
+    if beta is None or limit is None or set(act.settings) - {"beta", "high", "out_high"}:
         return None
     if not _same(up.settings, {"up_low": -limit, "up_high": limit, "up_offset": 1.0}):
         return None
@@ -193,6 +194,8 @@ def _clamped(place: int, mesh: Array, act: Found, up: _Up, tolerance: float) -> 
         settings["beta"] = beta
     own = limited(swish(beta), {"high": limit})(GRID)[:, None] * up.values(OTHER)[None, :]
     name = "swiglu_clamped"
+    if _distance(mesh, own) > tolerance:
+        return None
     return Found(name=name, nearest=name, distance=_distance(mesh, own), settings=settings, gate=place)
 
 

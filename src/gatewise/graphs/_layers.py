@@ -41,7 +41,7 @@ def layer_of(values: Values, inputs: Sequence[str], output: str, biases: Iterabl
     feeding: dict[str, None] = {}
     flops = 0
     for node in {**before, **after}:
-        constants = _constants_of(values, node)
+        constants = constants_of(values, node)
         if not constants:
             continue
         weight, *others = constants
@@ -138,7 +138,7 @@ def _biases_after(values: Values, name: str) -> list[str]:
     return _bias_of(values, node)
 
 
-def _constants_of(values: Values, node: Node) -> list[Constant]:
+def constants_of(values: Values, node: Node) -> list[Constant]:
     """The stored weights of a linear operation, the matrix first, then its biases."""
     found: list[Constant] = []
     for name in node.inputs:

@@ -1,5 +1,6 @@
 """ONNX files: read, and refused with a clear line where something is wrong with them."""
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from gatewise.core import GatewiseError, MissingExtraError
 _LARGE = 1024
 _CONTRIB = ("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "ATen")
 """Operations of ONNX Runtime that some of its files hold under the standard's own name."""
+_LATER = {"LayerNormalization": 17}
+"""Those that the standard has since some operator set."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +50,7 @@ def open_onnx(path: Path) -> OnnxFile:
     check_versions(path, model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     true_inputs = tuple(value.name for value in model.graph.input if value.name not in tensors)
+    _sort(model.graph)
     _move_large(onnx, model, tensors)
     _rename_contrib(model)
     if model.functions:
@@ -110,10 +114,56 @@ def _move_large(onnx: Any, model: Any, tensors: dict[str, Any]) -> None:
 
 
 def _rename_contrib(model: Any) -> None:
-    """Give ONNX Runtime's own operations their own domain back."""
+    """Give ONNX Runtime's own operations their own domain back.
+
+    Its optimiser writes some under the standard's name, LayerNormalization before the standard had one too.
+    """
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    own = (*_CONTRIB, *(name for name, since in _LATER.items() if opset < since))
     for node in nodes(model.graph):
-        if node.op_type in _CONTRIB and node.domain in ("", "ai.onnx"):
+        if node.op_type in own and node.domain in ("", "ai.onnx"):
             node.domain = "com.microsoft"
+
+
+def _sort(graph: Any) -> None:
+    """Put each node behind what it reads, as ONNX Runtime does: converters append their casts at the end.
+
+    What cannot be sorted stays as it is, for a message on what is wrong.
+    """
+    made = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    needs = [{made[name] for name in _reads(node) if name in made} for node in graph.node]
+    if all(place < index for index, places in enumerate(needs) for place in places):
+        return
+    readers: dict[int, list[int]] = {}
+    for index, places in enumerate(needs):
+        for place in places:
+            readers.setdefault(place, []).append(index)
+    waiting = [len(places) for places in needs]
+    ready = [index for index, count in enumerate(waiting) if not count]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers.get(index, ()):
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) == len(needs):
+        found = [graph.node[index] for index in order]
+        copies = [type(node).FromString(node.SerializeToString()) for node in found]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+
+def _reads(node: Any) -> set[str]:
+    """The values that a node reads, those that its nested graphs take from outside too."""
+    found = set(node.input)
+    for attribute in node.attribute:
+        for nested in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            found |= {name for inner in nested.node for name in _reads(inner)}
+            found |= {value.name for value in nested.output}
+    return found - {""}
 
 
 def nodes(graph: Any) -> Iterator[Any]:

@@ -22,6 +22,7 @@ class Places:
         bias: the input that is added; None where there is none.
         either: whether the weight may stand in the place of the data.
         scale, zero: of quantised weights.
+        out_scale: of a quantised output; its zero point is the next input.
     """
 
     data: int = 0
@@ -30,6 +31,7 @@ class Places:
     either: bool = False
     scale: int | None = None
     zero: int | None = None
+    out_scale: int | None = None
 
 
 PLACES: Mapping[str, Places] = {
@@ -41,10 +43,10 @@ PLACES: Mapping[str, Places] = {
     "ConvInteger": Places(),
     "DeformConv": Places(bias=3),
     "MatMulInteger": Places(either=True),
-    "QLinearMatMul": Places(weight=3, scale=4, zero=5),
-    "QLinearConv": Places(weight=3, scale=4, zero=5, bias=8),
-    "com.microsoft.QLinearConv": Places(weight=3, scale=4, zero=5, bias=8),
-    "com.microsoft.QGemm": Places(weight=3, scale=4, zero=5, bias=6),
+    "QLinearMatMul": Places(weight=3, scale=4, zero=5, out_scale=6),
+    "QLinearConv": Places(weight=3, scale=4, zero=5, bias=8, out_scale=6),
+    "com.microsoft.QLinearConv": Places(weight=3, scale=4, zero=5, bias=8, out_scale=6),
+    "com.microsoft.QGemm": Places(weight=3, scale=4, zero=5, bias=6, out_scale=7),
     "com.microsoft.FusedMatMul": Places(either=True),
     "com.microsoft.TransposeMatMul": Places(either=True),
     "com.microsoft.FusedMatMulActivation": Places(either=True),
@@ -96,6 +98,9 @@ def linear(op: Op) -> None:
     value = op.draft.inner(output, "linear") if any(steps) else output
     inputs, attributes = _weights(op, op.inputs[:added] if rest else op.inputs)
     kind = Kind.LINEAR if "weight" in attributes else Kind.OTHER
+    out_scale = PLACES[op.name].out_scale
+    if out_scale is not None:
+        attributes |= quantised_range(op, out_scale, out_scale + 1)
     op.draft.emit(op.name, op.path, inputs, value, kind=kind, attributes=attributes)
     if rest:
         total = op.draft.inner(output, "sum") if activation else output
@@ -103,6 +108,17 @@ def linear(op: Op) -> None:
     if activation:
         op.pointwise([value], output, like=activation, inside=True, **_settings(op, activation))
     op.others()
+
+
+def quantised_range(op: Op, scale: int, zero: int) -> dict[str, Any]:
+    """The attribute `range`: the smallest and the largest number that a quantised output can hold, if one pair is."""
+    factor = op.draft.small(op.input(scale)) if op.is_constant(scale) else None
+    point = op.draft.small(op.input(zero)) if op.is_constant(zero) else None
+    if factor is None or point is None or factor.size != 1 or point.size != 1 or point.dtype.kind not in "iu":
+        return {}
+    limits = np.iinfo(point.dtype)
+    at = float(factor.reshape(-1)[0]), int(point.reshape(-1)[0])
+    return {"range": ((limits.min - at[1]) * at[0], (limits.max - at[1]) * at[0])}
 
 
 def _weights(op: Op, inputs: Any) -> tuple[list[str], dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 from ._graph import Kind
 from ._onnx_fold import slice_edges, split_sizes
 from ._onnx_fused import FUSED
-from ._onnx_linear import LINEAR
+from ._onnx_linear import LINEAR, quantised_range
 from ._pointwise import POINTWISE
 from ._weights_dtypes import is_whole
 from ._weights_op import Op
@@ -130,6 +130,10 @@ def _gather(op: Op) -> None:
     op.emit(Kind.SELECT, op.inputs[:1], **more)
 
 
+def _quantize(op: Op) -> None:
+    op.emit(Kind.CAST, **quantised_range(op, 1, 2))
+
+
 def _dynamic_quantize(op: Op) -> None:
     op.emit(Kind.CAST)
     op.others(kind=Kind.REDUCE)
@@ -155,7 +159,7 @@ _NORMS = (
     "BatchNormalization InstanceNormalization LRN LpNormalization MeanVarianceNormalization GroupNormalization "
     "RMSNormalization LayerNormalization com.microsoft.SimplifiedLayerNormalization com.microsoft.LayerNormalization"
 )
-_CASTS = "QuantizeLinear DequantizeLinear com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear"
+_CASTS = "DequantizeLinear com.microsoft.DequantizeLinear"
 
 KINDS: Mapping[str, Kind] = {
     "Identity": Kind.COPY,
@@ -173,8 +177,10 @@ RULES: Mapping[str, Rule] = {
     "Dropout": _dropout,
     "DynamicQuantizeLinear": _dynamic_quantize,
     "Gather": _gather,
+    "QuantizeLinear": _quantize,
     "Slice": _slice,
     "Split": _split,
+    "com.microsoft.QuantizeLinear": _quantize,
     **dict.fromkeys(_NORMS.split(), _norm),
     **LINEAR,
     **FUSED,

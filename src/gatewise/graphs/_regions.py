@@ -7,12 +7,14 @@ from itertools import zip_longest
 
 from ._graph import Graph, Kind, Node
 from ._layers import layer_of
+from ._lines import line_after, line_before
 from ._regions_gates import Gate, find_gates
 from ._regions_paths import common_path, distinct
-from ._regions_pieces import Piece, pieces
+from ._regions_pieces import Piece, constants_dtype, pieces
 from ._regions_values import WHOLE, Values
 from ._regions_walk import Surroundings
 from ._site import Found, Left, Site
+from ._weights_dtypes import is_float
 
 # Mathematics that is not defined everywhere: a clip before it only guards it.
 _PARTIAL = {"log", "log(1 + x)", "sqrt", "1 / sqrt", "1 / x"}
@@ -135,6 +137,7 @@ class _Search:
                 output=piece.end,
                 ops=ops,
                 dtype=self._dtype(piece.nodes, (piece.start,)),
+                constants_dtype=constants_dtype(self.values, piece.nodes),
                 evaluate=piece.evaluate,
             ),
             biases,
@@ -151,6 +154,7 @@ class _Search:
                 output=gate.output,
                 ops=tuple(node.op for node in nodes),
                 dtype=self._dtype(gate.nodes, gate.inputs),
+                constants_dtype=constants_dtype(self.values, gate.nodes),
                 evaluate=gate.evaluate,
                 gate_part=self._part(gate.inputs[0]),
             )
@@ -160,6 +164,8 @@ class _Search:
         layer = layer_of(self.values, site.inputs, site.output, biases)
         return replace(
             site,
+            before=tuple(line_before(self.values, name) for name in site.inputs),
+            after=line_after(self.values, site.output),
             width=self._width(site),
             weights=layer.weights,
             feeding=layer.feeding,
@@ -193,6 +199,8 @@ class _Search:
         names = [node.output for node in nodes] or list(inputs)
         found = {self.graph.dtypes[name] for name in names if name in self.graph.dtypes} - {"bool"}
         found = found or {self.graph.dtypes[name] for name in inputs if name in self.graph.dtypes}
+        # Between a quantisation and its reverse values are kept in 8 bits; nothing is computed in them.
+        found = {dtype for dtype in found if is_float(dtype)} or found
         return " ".join(sorted(found, key=lambda dtype: (_bits(dtype), dtype)))
 
 

@@ -14,6 +14,9 @@ from ._regions_values import Values
 from ._site import Found
 
 _LONGEST_RUN = 24
+_MOST_SCALES = 3
+# How much nearer a stretch must come to a function, and how near, to take the scales beside it in.
+_NEARER, _NEAR = 0.25, 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,20 +48,48 @@ def pieces(values: Values, start: str, end: str) -> list[Piece]:
         return []
     chosen = _cover(values, chain)
     found: list[Piece] = []
-    index = 0
+    index = free = 0
     while index < len(chain):
         if index in chosen:
             stop, found_here = chosen[index]
             if found_here is not None:
                 found.append(_piece(values, _trimmed(chain[index:stop]), found_here))
-            index = stop
+            index = free = stop
         elif chain[index].affine:
             index += 1
         else:
             stop = _rest_end(chain, index, chosen)
-            found += _rest(values, chain[index:stop])
-            index = stop
+            first, last = _nearest_stretch(values, chain, (free, index, stop), chosen)
+            found += _rest(values, chain[first:last])
+            index = free = last
     return found
+
+
+def _nearest_stretch(
+    values: Values, chain: Sequence[Segment], places: tuple[int, int, int], chosen: Mapping[int, object]
+) -> tuple[int, int]:
+    """The unnamed stretch, with the scales before or behind it that bring it much nearer to a function of the table.
+
+    A function that is nearly one of the table's, with its last factor apart, is near to nothing without that factor.
+    """
+    free, index, stop = places
+    best, near = (index, stop), _identify(values, chain[index:stop]).distance
+    least, most = index, stop
+    while least > max(free, index - _MOST_SCALES) and chain[least - 1].affine and not chain[least - 1].vectors:
+        least -= 1
+    while (
+        most < min(len(chain), stop + _MOST_SCALES)
+        and most not in chosen
+        and chain[most].affine
+        and not chain[most].vectors
+    ):
+        most += 1
+    for first in range(index, least - 1, -1):
+        for last in range(stop, most + 1):
+            away = _identify(values, chain[first:last]).distance if (first, last) != best else near
+            if away < min(_NEARER * near, _NEAR):
+                best, near = (first, last), away
+    return best
 
 
 def _rest_end(chain: Sequence[Segment], index: int, chosen: dict[int, tuple[int, Found | None]]) -> int:

@@ -1,7 +1,7 @@
 """What stands at one place of a graph: which function, how it is written, what the layer around it weighs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ._graph import Evaluate
@@ -45,6 +45,30 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Line:
+    """The straight way between a site and a linear operation, where only constants scale and move: factor * x + offset.
+
+    Attributes:
+        weight: the name of the linear operation's weights.
+        factor: with that of the operation itself, where it has one.
+        offset: of single numbers; a vector that is added is a bias and counts as 0.
+        dtypes: the floating dtypes that values have on the way, the output of a linear operation before included.
+        low, high: what a quantiser on the way limits the site's own value to; None where none does.
+    """
+
+    weight: str
+    factor: float
+    offset: float
+    dtypes: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a lock keeps it."""
+        return {**asdict(self), "dtypes": list(self.dtypes)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Left:
     """Arithmetic that was seen and is no activation: kept so that nothing is dropped without a word.
 
@@ -76,7 +100,8 @@ class Site:
         inputs: the values that go in: (x,) or (gate, up).
         output: the value that comes out.
         ops: the operations it is made of, in order, without casts and copies.
-        dtype: the dtype it is computed in; where casts inside mix several, narrowest first: "float16 float32".
+        dtype: the dtype it is computed in; where casts inside mix several, narrowest first: "float16 float32". Whole
+            numbers between a quantisation and its reverse do not count, unless there is nothing else.
         evaluate: the function itself, in float64, of one array for each input (and of the same shape). A constant that
             differs from channel to channel is taken as that of the first channel, a fused bias as 0.
         gate_part: for a gate of one packed projection: which part is the gate, as (index, count); else None.
@@ -85,6 +110,9 @@ class Site:
         weights: names of the constants of the linear operations that feed it and that it feeds, each once, without
             their biases.
         feeding: those that feed it alone, in the order of `inputs`.
+        constants_dtype: the coarsest dtype that a constant of its own is stored in.
+        before: for each input, the line from the linear operation that feeds it; None where it is no such line.
+        after: the line to the one linear operation that reads its output.
         parameters: values in `weights` and their biases.
         flops: 2 * multiply-adds of those linear operations for one item at the shapes of the graph, unknown sizes as 1.
         bytes: of those weights and biases, as stored.
@@ -102,6 +130,9 @@ class Site:
     width: int | None = None
     weights: tuple[str, ...] = ()
     feeding: tuple[str, ...] = ()
+    constants_dtype: str = "float32"
+    before: tuple[Line | None, ...] = ()
+    after: Line | None = None
     parameters: int = 0
     flops: int = 0
     bytes: int = 0

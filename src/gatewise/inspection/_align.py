@@ -1,20 +1,22 @@
 """Which site of one model is which of another: by the weights that feed it, its width, its path, in order."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from gatewise.graphs import Constant, Site
+from gatewise.core import GatewiseError
+from gatewise.graphs import Array, Constant, Site
 
 from ._inspection import Inspection
 
 Print = tuple[int, float, float]
 """Size, sum and sum of squares of a tensor."""
-_EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+_EPSILON = {"float32": 2.0**-21, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""float32 too: two exporters fold one norm into one weight in another order of sums."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,9 @@ def align(one: Inspection, other: Inspection) -> list[Pair]:
     ours, theirs = one.sites, other.sites
     scores = [[_score(one, a, other, b) for b in theirs] for a in ours]
     partner = _in_order(scores)
+    for index, at in list(partner.items()):
+        if scores[index][at] < _PATH and _stand_apart(one, ours[index], other, theirs[at]):
+            del partner[index]
     # What stands in another order is still found by its weights.
     free = [index for index in range(len(theirs)) if index not in partner.values()]
     for index in range(len(ours)):
@@ -37,6 +42,8 @@ def align(one: Inspection, other: Inspection) -> list[Pair]:
         if index not in partner and best is not None and scores[index][best] >= _WEIGHTS:
             partner[index] = best
             free.remove(best)
+    partner |= _by_place(one, other, partner)
+    free = [index for index in range(len(theirs)) if index not in partner.values()]
     pairs = [
         Pair(one=site, other=theirs[partner[index]] if index in partner else None) for index, site in enumerate(ours)
     ]
@@ -58,6 +65,50 @@ def _score(one: Inspection, a: Site, other: Inspection, b: Site) -> float:
     if not score:
         return 0.0
     return score + _NAME * (a.found.name == b.found.name) + _KIND * (a.kind == b.kind)
+
+
+def _by_place(one: Inspection, other: Inspection, partner: Mapping[int, int]) -> dict[int, int]:
+    """Partners for what nothing speaks for, between those that have one: where as many stand on both sides, in order.
+
+    Where more stand on one side, only those of one function and one kind are paired.
+    """
+    found: dict[int, int] = {}
+    starts, waiting = 0, list[int]()
+    for index in range(len(one.sites) + 1):
+        if index < len(one.sites) and index not in partner:
+            waiting.append(index)
+            continue
+        end = partner[index] if index < len(one.sites) else len(other.sites)
+        between = [at for at in range(starts, end) if at not in partner.values()]
+        pairs = [
+            [
+                _place_score(one, one.sites[i], other, other.sites[at], even=len(waiting) == len(between))
+                for at in between
+            ]
+            for i in waiting
+        ]
+        found |= {waiting[i]: between[at] for i, at in (_in_order(pairs) if between else {}).items()}
+        starts, waiting = max(starts, end + 1), []
+    return found
+
+
+def _place_score(one: Inspection, a: Site, other: Inspection, b: Site, *, even: bool) -> float:
+    if (a.width is not None and b.width is not None and a.width != b.width) or _stand_apart(one, a, other, b):
+        return 0.0
+    same = a.found.name == b.found.name and a.found.settings == b.found.settings and a.kind == b.kind
+    return 1.0 + _NAME * same if even or same else 0.0
+
+
+def _stand_apart(one: Inspection, a: Site, other: Inspection, b: Site) -> bool:
+    """Whether the weights of one of two sites feed something else in the other model: then they are two places."""
+    if shares_weights(one, a, other, b):
+        return False
+    return any(_is_elsewhere(x, other) for x in prints(one, a)) or any(_is_elsewhere(x, one) for x in prints(other, b))
+
+
+def _is_elsewhere(weight: Constant, inspection: Inspection) -> bool:
+    constants = inspection.graph.constants if inspection.graph is not None else inspection.weights
+    return weight.size > 1 and any(other.size == weight.size and akin(weight, other) for other in constants.values())
 
 
 def same_path(a: Site, b: Site) -> bool:
@@ -98,7 +149,7 @@ def prints(inspection: Inspection, site: Site) -> tuple[Constant, ...]:
 
 def shares_weights(one: Inspection, a: Site, other: Inspection, b: Site) -> bool:
     """Whether one weight that feeds a site feeds the other too."""
-    return any(alike(x, y) for x in prints(one, a) for y in prints(other, b))
+    return any(akin(x, y) for x in prints(one, a) for y in prints(other, b))
 
 
 def gate_weights(inspection: Inspection, site: Site) -> tuple[Constant, Constant] | None:
@@ -136,7 +187,42 @@ def alike(one: Constant, other: Constant) -> bool:
     if one.size != other.size:
         return False
     (_, sum_one, squares_one), (_, sum_other, squares_other) = one.fingerprint, other.fingerprint
-    epsilon = max(_EPSILON.get(one.dtype, 0.0), _EPSILON.get(other.dtype, 0.0)) if one.dtype != other.dtype else 0.0
+    dtypes = (one.dtype, other.dtype) if one.dtype != other.dtype or one.dtype == "float32" else ()
+    epsilon = max((_EPSILON.get(dtype, 0.0) for dtype in dtypes), default=0.0)
     squares = max(squares_one, squares_other)
     close_sums = abs(sum_one - sum_other) <= (4 * epsilon + 1e-9) * sqrt(squares * (one.size if not epsilon else 1))
     return close_sums and abs(squares_one - squares_other) <= (epsilon + 1e-9) * squares
+
+
+def akin(one: Constant, other: Constant) -> bool:
+    """Whether two weights are alike, or one of them is the other in 8 bits or less, whatever its scale."""
+    if alike(one, other):
+        return True
+    whole = [weight.dtype.startswith(("int", "uint")) for weight in (one, other)]
+    if one.size != other.size or one.size < _FEWEST or not any(whole):
+        return False
+    try:
+        first, second = one.sample, other.sample
+    except GatewiseError:  # a lock holds no weights
+        return False
+    turned = [second, second.T] if second.ndim == 2 else [second]
+    return any(_correlation(first, each) > _AKIN for each in turned if each.shape == first.shape)
+
+
+def same_numbers(one: Constant, other: Constant) -> bool:
+    """Whether two weights are alike, or one is the other in 8 bits or less with its scale applied."""
+    if alike(one, other):
+        return True
+    if not akin(one, other):
+        return False
+    squares = [weight.fingerprint[2] for weight in (one, other)]
+    return abs(squares[0] - squares[1]) <= _CLOSE * max(squares)
+
+
+_FEWEST, _AKIN, _CLOSE = 64, 0.9, 0.05
+
+
+def _correlation(one: Array, other: Array) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / size if size > 0 else 0.0

@@ -20,10 +20,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         GatewiseError: no such file, no `.npz`, objects in it, no arrays, or different numbers of items.
     """
     try:
-        stored: Any = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise GatewiseError(f"{path} is a single array; save with np.savez(FILE, NAME=ARRAY), one an input")
-        with stored:
+        with path.open("rb") as stream:  # NumPy leaves a file open that it cannot read
+            stored: Any = np.load(stream, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                raise GatewiseError(f"{path} is a single array; save with np.savez(FILE, NAME=ARRAY), one an input")
             arrays = {str(name): np.asarray(stored[name]) for name in stored.files}
     except FileNotFoundError as error:
         raise GatewiseError(f"there is no file {str(path)!r}") from error

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.core import GatewiseError
-from gatewise.graphs import Constant, Found, Site
+from gatewise.graphs import Constant, Found, Line, Site
 
 from ._against import Mismatch, against
 from ._inspect import inspect
@@ -124,7 +124,11 @@ def _compare(locked: dict[str, Any], found: Inspection, target: str | Path, stud
 
 def _as_inspection(locked: dict[str, Any]) -> Inspection:
     """What was locked, in the form in which models are compared; its functions are known on the grid alone."""
-    weights = {one["name"]: _as_weight(one) for entry in locked["sites"] for one in entry["feeding"]}
+    weights = {
+        one["name"]: _as_weight(one)
+        for entry in locked["sites"]
+        for one in (*entry["feeding"], *entry.get("behind", ()))
+    }
     parts = {
         str(index): (_as_weight(entry["parts"][0]), _as_weight(entry["parts"][1]))
         for index, entry in enumerate(locked["sites"])
@@ -169,6 +173,22 @@ def _as_site(entry: dict[str, Any], output: str) -> Site:
         gate_part=tuple(entry["gate_part"]) if entry["gate_part"] else None,
         width=entry["width"],
         feeding=tuple(one["name"] for one in entry["feeding"]),
+        constants_dtype=entry.get("constants_dtype", "float32"),
+        before=tuple(_as_line(line) for line in entry.get("before") or ()),
+        after=_as_line(entry.get("after")),
+    )
+
+
+def _as_line(entry: dict[str, Any] | None) -> Line | None:
+    if entry is None:
+        return None
+    return Line(
+        weight=entry["weight"],
+        factor=entry["factor"],
+        offset=entry["offset"],
+        dtypes=tuple(entry["dtypes"]),
+        low=entry["low"],
+        high=entry["high"],
     )
 
 

@@ -65,7 +65,8 @@ def gap(one: Array, other: Array, inputs: Sequence[Array]) -> Gap:
 
 def tolerance(one: Site, other: Site) -> float:
     """Up to which distance two sites count as the same function."""
-    narrow = [SAME_ROUNDED[dtype] for site in (one, other) for dtype in site.dtype.split() if dtype in SAME_ROUNDED]
+    dtypes = [dtype for site in (one, other) for dtype in (*site.dtype.split(), site.constants_dtype)]
+    narrow = [SAME_ROUNDED[dtype] for dtype in dtypes if dtype in SAME_ROUNDED]
     return max(narrow, default=SAME) if _family(one) == _family(other) else SAME
 
 

@@ -14,6 +14,7 @@ from gatewise.graphs import Constant, Site
 from ._align import gate_weights, prints
 from ._curve import curve
 from ._inspection import PROBED, Inspection, without_nan
+from ._lock_form import WEIGHT, wrong_at, wrong_site
 from ._metrics import read_metrics
 from ._weights import weight_records
 
@@ -103,13 +104,14 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def _check_entries(path: Path, document: dict[str, Any]) -> None:
-    for part, keys in (
-        ("sites", ("path", "kind", "identity", "settings", "dtype", "curve", "gate_part", "width", "feeding", "parts")),
-        ("weights", ("name", "at", "shape", "dtype", "sha256")),
-    ):
-        for entry in document[part]:
-            if not isinstance(entry, dict) or any(key not in entry for key in keys):
-                raise GatewiseError(f"{path} is damaged: an entry of {part!r} is not whole")
+    for number, entry in enumerate(document["sites"]):
+        wrong = wrong_site(entry)
+        if wrong:
+            raise GatewiseError(f"{path} is damaged: an entry of 'sites' is not whole (number {number + 1}: {wrong})")
+    for number, entry in enumerate(document["weights"]):
+        wrong = wrong_at(entry, WEIGHT)
+        if wrong is not None:
+            raise GatewiseError(f"{path} is damaged: an entry of 'weights' is not whole (number {number + 1}: {wrong})")
 
 
 def _site(inspection: Inspection, site: Site) -> dict[str, Any]:
@@ -118,8 +120,19 @@ def _site(inspection: Inspection, site: Site) -> dict[str, Any]:
         **{key: value for key, value in site.to_json().items() if key not in ("flops", "reason", "ops", "fused")},
         "feeding": [_weight(one) for one in prints(inspection, site)],
         "parts": [_weight(one) for one in (gate_weights(inspection, site) if site.kind == "gate" else None) or ()],
+        "constants_dtype": site.constants_dtype,
+        "before": [line.to_json() if line is not None else None for line in site.before],
+        "after": site.after.to_json() if site.after is not None else None,
+        "behind": [_weight(one) for one in _behind(inspection, site)],
         "curve": [float(value) if isfinite(value) else None for value in points] if points is not None else None,
     }
+
+
+def _behind(inspection: Inspection, site: Site) -> list[Constant]:
+    """The weights that its lines lead to."""
+    names = dict.fromkeys(line.weight for line in (*site.before, site.after) if line is not None)
+    constants = inspection.graph.constants if inspection.graph is not None else {}
+    return [constants[name] for name in names if name in constants]
 
 
 def _weight(one: Constant) -> dict[str, Any]:

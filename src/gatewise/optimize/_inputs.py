@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,12 @@ def read_feed(path: Path, graph: Graph) -> Feed:
         GatewiseError: no such file, names that the model does not have or that are missing, other dtypes or shapes.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        # An open file, because NumPy leaves one open that it cannot read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             feed: Feed = {str(name): content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
+    except FileNotFoundError as error:
+        raise GatewiseError(f"there is no file {str(path)!r}") from error
+    except (OSError, ValueError, EOFError, AttributeError, BadZipFile) as error:
         raise GatewiseError(f"cannot read {path}: it must be an .npz file with one array for each input") from error
     for name in feed:
         if name not in graph.inputs:
@@ -44,6 +48,8 @@ def _check(name: str, array: NDArray[Any], graph: Graph) -> None:
     dtype, shape = graph.dtypes.get(name, ""), graph.shapes.get(name)
     if dtype and str(array.dtype) != dtype:
         raise GatewiseError(f"the input {name!r} is {dtype}, the data has {array.dtype}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise GatewiseError(f"the data for the input {name!r} holds NaN, which equals nothing")
     fits = shape is None or (
         len(shape) == array.ndim and all(size in (None, given) for size, given in zip(shape, array.shape, strict=True))
     )

@@ -5,7 +5,8 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,22 +17,36 @@ from gatewise import measure
 from gatewise.core import Comparison, GatewiseError, compare
 
 BEFORE, AFTER, TWIN = "before", "after", "twin"
-PROCESSES = 9
+PROCESSES, MOST = 9, 25
+"""How many fresh processes at least, and at most where the twin is not equivalent before."""
 SECONDS = 1.5
+LONGEST_S = 60.0
+"""After this time no more processes are started, once there are enough."""
 
 
 def gain(before: Path, after: Path, feed: Mapping[str, Any], *, threads: int) -> tuple[Comparison, Comparison]:
     """The time of a call, after against before, and the twin of `before` against it: one effect per fresh process.
 
-    A twin that is not equivalent says that this machine is too noisy now; the caller shows it.
+    Processes are added until the twin is equivalent. The intervals are the judge's own, which hold however often one
+    looks. A twin that is not equivalent even then says that this machine is too noisy now; the caller shows it.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
         np.savez(inputs, **feed)
         job = {"files": {BEFORE: str(before), AFTER: str(after), TWIN: str(before)}, "inputs": str(inputs)}
-        records = [_process(job | {"threads": threads, "seed": seed}) for seed in range(PROCESSES)]
-    base = [1.0] * len(records)
-    return tuple(compare(base, [record[name] for record in records]) for name in (AFTER, TWIN))  # pyright: ignore[reportReturnType]
+        records: list[dict[str, float]] = []
+        started = time.monotonic()
+        while True:
+            records.append(_process(job | {"threads": threads, "seed": len(records)}))
+            if len(records) >= PROCESSES:
+                twin = _effect(records, TWIN)
+                late = time.monotonic() - started > LONGEST_S
+                if twin.verdict == "equivalent" or late or len(records) == MOST:
+                    return _effect(records, AFTER), twin
+
+
+def _effect(records: Sequence[Mapping[str, float]], name: str) -> Comparison:
+    return compare([1.0] * len(records), [record[name] for record in records])
 
 
 def _process(job: dict[str, Any]) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """An ONNX file whose activations are written in pieces becomes one in which each is a single operation."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -16,7 +17,7 @@ from ._inputs import Feed, batches, random_feeds, read_feed
 from ._measure import gain
 from ._ops import activation_of, fused_ops
 from ._pieces import TOLERANCE, Candidate, session, told, try_ops
-from ._rewrite import Fusion, fuse
+from ._rewrite import Fusion, fuse, inside
 
 SCHEMA = "gatewise.optimize/1"
 NOT_SLOWER = 1.02
@@ -96,7 +97,7 @@ def optimize(
     repairs = _agreed([_try(model, graph, site, threads, tell) for site in sites if not site.fused])
     fusions = [Fusion(site=r.site, op=r.taken.op) for r in repairs if r.taken]
     if not fusions:
-        shutil.copyfile(source, out)
+        _copy(source, out)
         return Optimized(
             source=source, out=out, sites=len(sites), repairs=tuple(repairs), difference=0.0,
             checked="nothing was replaced: the same bytes", gains=(), threads=threads,
@@ -160,6 +161,14 @@ def _scalar(site: Site) -> Found | None:
     return Found(name=act, nearest=act, distance=0.0)
 
 
+def _without(found: Found, opset: int) -> str:
+    """Why no fused operation stands for a function."""
+    if found.name is None:
+        near = f"{found.nearest} is nearest, {found.distance:.1e} away" if found.nearest else "nothing is near"
+        return f"it is no function of the table ({near})"
+    return f"no operation of operator set {opset} computes {found.name}"
+
+
 def _opset(graph: Graph) -> int:
     return int(graph.facts["opsets"]["ai.onnx"])
 
@@ -167,11 +176,17 @@ def _opset(graph: Graph) -> int:
 def _try(model: Any, graph: Graph, site: Site, threads: int, tell: Tell) -> Repair:
     scalar = _scalar(site)
     ops = fused_ops(scalar, _opset(graph)) if scalar else ()
-    what = site.found.name or f"none of the table ({site.found.nearest} is nearest)"
     if not ops:
-        return Repair(site=site, tried=(), taken=None, reason=f"no fused operation computes {what}")
+        return Repair(site=site, tried=(), taken=None, reason=_without(site.found, _opset(graph)))
     if set(site.dtype.split()) - {"float32", ""}:
         return Repair(site=site, tried=(), taken=None, reason=f"it is computed in {site.dtype}, not in float32")
+    outside = {graph.dtypes.get(name, "float32") for name in (*site.inputs, site.output)} - {"float32"}
+    within = inside(model.graph, site)
+    if outside or any("Quantize" in node.op_type and node.output[0] in within for node in model.graph.node):
+        return Repair(site=site, tried=(), taken=None, reason="it works on quantised values")
+    local = {(function.domain, function.name) for function in model.functions}
+    if any(site.output in node.output and (node.domain, node.op_type) in local for node in model.graph.node):
+        return Repair(site=site, tried=(), taken=None, reason="it stands inside a function of the model")
     if not any(site.output in node.output for node in model.graph.node):
         return Repair(site=site, tried=(), taken=None, reason="it stands inside control flow")
     tell(f"trying {site.path}")
@@ -187,9 +202,11 @@ def _compare(
 ) -> tuple[float, str, dict[int, Feed]]:
     """The largest difference of outputs, on which inputs, and one feed for each batch size that ran."""
     one, other = session(before, threads), session(after, threads)
-    worst, used = 0.0, dict[int, Feed]()
+    worst, finite, used = 0.0, False, dict[int, Feed]()
     for feed in given:
-        worst = max(worst, _difference(_outputs(one, feed), _outputs(other, feed)))
+        wanted = _outputs(one, feed)
+        finite = finite or _some_finite(wanted)
+        worst = max(worst, _difference(wanted, _outputs(other, feed)))
         used[len(next(iter(feed.values())))] = feed
     failed = ""
     for batch in batches(graph) if not given else ():
@@ -200,9 +217,15 @@ def _compare(
                 except GatewiseError as error:
                     failed = str(error)
                     continue
+                finite = finite or _some_finite(wanted)
                 worst = max(worst, _difference(wanted, _outputs(other, feed)))
                 used.setdefault(batch, feed)
                 break
+    if not finite and used:
+        raise GatewiseError(
+            "the model gives no finite number on these inputs, so nothing can be compared\n"
+            "give others with --data FILE.npz"
+        )
     if not used:
         raise GatewiseError(f"random inputs do not suit the model ({failed})\ngive real ones with --data FILE.npz")
     sizes = ", ".join(map(str, used))
@@ -214,6 +237,11 @@ def _outputs(found: Any, feed: Feed) -> list[Any]:
         return found.run(None, feed)
     except Exception as error:  # the engine's own errors share no base class
         raise GatewiseError(told(error)) from error
+
+
+def _some_finite(outputs: Sequence[Any]) -> bool:
+    arrays = [np.asarray(output) for output in outputs]
+    return any(array.dtype.kind not in "fc" or bool(np.isfinite(array).any()) for array in arrays)
 
 
 def _difference(wanted: Sequence[Any], got: Sequence[Any]) -> float:
@@ -229,15 +257,35 @@ def _difference(wanted: Sequence[Any], got: Sequence[Any]) -> float:
     return worst
 
 
+def _copy(source: Path, out: Path) -> None:
+    """The same bytes under another name; weights that lie beside the old file are found by the new one too."""
+    with _whole(out) as partial:
+        shutil.copyfile(source, partial)
+
+
+@contextmanager
+def _whole(out: Path) -> Generator[Path]:
+    """A name to write to; what stands there becomes `out` at the end, and nothing is left where that fails."""
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        yield partial
+        partial.replace(out)
+    except OSError as error:
+        raise GatewiseError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+
+
 def _write(onnx: Any, model: Any, source: Path, out: Path) -> None:
-    """The new file; weights that lay beside the old one are put beside the new one under its own name."""
-    partial = out.with_name(out.name + ".partial")
+    """The new file; weights that lay beside the old one are put beside the new one under its own name, first."""
     outside = any(
         tensor.HasField("data_location")
         for tensor in onnx.load(str(source), load_external_data=False).graph.initializer
     )
-    if outside:
-        onnx.save_model(model, str(out), save_as_external_data=True, location=f"{out.name}.data", size_threshold=1024)
-        return
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(out)
+    with _whole(out) as partial:
+        if outside:
+            location = f"{out.name}.data"
+            onnx.save_model(model, str(partial), save_as_external_data=True, location=location, size_threshold=1024)
+        else:
+            partial.write_bytes(model.SerializeToString())

@@ -58,7 +58,7 @@ def show(found: Optimized) -> str:
             lines.append(f"left as it is, {repair.site.path}: {repair.reason}")
     if not found.replaced:
         one = found.sites - len(found.repairs)
-        lines.append(f"nothing to replace: {one} of {found.sites} activations are single operations already")
+        lines.append(f"nothing was replaced; {one} of {found.sites} activations are single operations already")
         lines.append(f"{found.out} is a copy of {found.source}, byte by byte")
         return "\n".join(lines)
     lines.append(f"outputs differ by at most {found.difference:.1e} ({found.checked})")
