@@ -151,16 +151,21 @@ def _scenarios(add: Add) -> None:
         "rate of random arrivals that holds a limit on the 99th percentile).",
     )
     command.add_argument("model", metavar="MODEL", help="a workload, a model folder, or package.module:function")
-    command.add_argument("--scenario", metavar="NAME", help="single_stream, multi_stream, offline or server")
+    command.add_argument("--scenario", metavar="NAME", help="single-stream, multi-stream, offline or server")
     command.add_argument("--p99", metavar="TIME", help="server: the limit on the 99th percentile: 50ms, 0.2s")
     command.add_argument("--runtime", metavar="NAME", help="what executes the model (default: eager)")
     command.add_argument("--batch", type=int, metavar="N", help="the largest batch")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 60s, 2m")
     command.add_argument("--price-per-hour", type=float, metavar="P", help="of the machine; needs --utilisation")
     command.add_argument("--utilisation", type=float, metavar="U", help="the share of an hour in which it answers")
-    command.add_argument("--profile", metavar="NAME", help="edge or cloud")
+    command.add_argument("--profile", metavar="NAME", help="edge, cloud, or hybrid (edge first, cloud in doubt)")
     command.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="see docs/scenarios.md"
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="out=DIR for a page; docs/scenarios.md",
     )
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 

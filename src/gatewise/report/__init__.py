@@ -10,3 +10,4 @@ from ._formats import html as html
 from ._formats import markdown as markdown
 from ._formats import terminal as terminal
 from ._formats import write as write
+from ._scenarios import write_scenarios as write_scenarios

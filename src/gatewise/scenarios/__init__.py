@@ -1,5 +1,8 @@
 """Load in the field's terms (MLPerf Inference), edge, cloud and hybrid profiles, cost, and which version to take."""
 
+from ._answers import Answers as Answers
+from ._answers import Version as Version
+from ._answers import answers as answers
 from ._clock import Clock as Clock
 from ._clock import MachineClock as MachineClock
 from ._clock import VirtualClock as VirtualClock
@@ -29,6 +32,10 @@ from ._pareto import Point as Point
 from ._pareto import Value as Value
 from ._pareto import dominates as dominates
 from ._pareto import select as select
+from ._payback import Payback as Payback
+from ._payback import offline_both as offline_both
+from ._payback import payback as payback
+from ._payback import throughput as throughput
 from ._profiles import EdgeProfile as EdgeProfile
 from ._profiles import edge_profile as edge_profile
 from ._rule import Percentile as Percentile
@@ -53,3 +60,6 @@ from ._streams import single_stream as single_stream
 from ._subject import Subject as Subject
 from ._subject import SubjectPlan as SubjectPlan
 from ._subject import load_subject as load_subject
+from ._versions import HybridPlan as HybridPlan
+from ._versions import HybridRun as HybridRun
+from ._versions import measure_hybrid as measure_hybrid

@@ -82,7 +82,7 @@ class Hybrid:
     Attributes:
         curve: points over thresholds on the half that chooses, from all on the edge to all passed on.
         chosen: the threshold's point on the other half; None where none qualifies, and `reason` says why.
-        cost_interval: of the mean cost an item there. `latency_p99`: with its interval.
+        cost_interval, latency_interval: of the mean an item there. `latency_p99`: with its interval.
         cloud_cost, cloud_quality: the cloud alone, on the other half. `edge_quality`: the edge alone.
         separation: the chance that a right answer of the edge has more confidence than a wrong one (AUROC); None where
             scores are not right or wrong. `warning`: where confidence does not tell them apart.
@@ -91,6 +91,7 @@ class Hybrid:
     curve: tuple[HybridPoint, ...]
     chosen: HybridPoint | None
     cost_interval: tuple[float, float] | None
+    latency_interval: tuple[float, float] | None
     latency_p99: Percentile | None
     cloud_quality: float
     edge_quality: float
@@ -139,7 +140,8 @@ def hybrid(items: HybridItems, *, margin: float, alpha: float = 0.05, seed: int 
     return Hybrid(
         curve=curve,
         chosen=proof,
-        cost_interval=mean_interval(spent, 1 - alpha)[1] if spent else None,
+        cost_interval=_above_0(spent, alpha),
+        latency_interval=_above_0(latency, alpha),
         latency_p99=percentile_of(latency, 0.99, 1 - alpha) if latency else None,
         cloud_quality=_mean(prove.cloud_correct),
         edge_quality=_mean(prove.edge_correct),
@@ -160,6 +162,8 @@ def point(items: HybridItems, threshold: float, alpha: float = 0.05) -> HybridPo
     # A one-sided limit at alpha is the lower end of a two-sided interval at twice alpha.
     found = compare(items.cloud_correct, mixed, kind="difference", direction="higher", margin=0.0, alpha=2 * alpha)
     low = found.interval[0] if found.interval else (0.0 if mixed == list(items.cloud_correct) else None)
+    if math.isinf(threshold):
+        low = 0.0  # all is passed on, now and later: it is the cloud's own quality
     latency = [e + c * p for e, c, p in zip(_of(items.edge_latency_s), _of(items.cloud_latency_s), passed, strict=True)]
     spent = [e + c * p for e, c, p in zip(_of(items.edge_cost), _of(items.cloud_cost), passed, strict=True)]
     return HybridPoint(
@@ -223,3 +227,9 @@ def _of(values: Sequence[float] | float) -> Sequence[float]:
 def _mean(values: Sequence[float] | float) -> float:
     each = _of(values)
     return math.fsum(each) / len(each)
+
+
+def _above_0(values: list[float], alpha: float) -> tuple[float, float] | None:
+    """The interval of a mean that cannot be negative: few slow items must not make it say so."""
+    found = mean_interval(values, 1 - alpha)[1] if values else None
+    return None if found is None else (max(found[0], 0.0), found[1])

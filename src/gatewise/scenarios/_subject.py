@@ -1,7 +1,8 @@
 """A workload's model on a runtime as something that serves batches of numbered queries."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +87,13 @@ def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
         with torch.inference_mode():
             return prepared.call(pool[numbers[0] % POOL])
 
-    begin = time.perf_counter()
-    call([0])
-    first_s = time.perf_counter() - begin
-    for size in sizes:
-        for _ in range(2 if warm else 0):
-            call(range(size))
+    with running(plan.model, plan.runtime):
+        begin = time.perf_counter()
+        call([0])
+        first_s = time.perf_counter() - begin
+        for size in sizes:
+            for _ in range(2 if warm else 0):
+                call(range(size))
     size_bytes, size_of = prepared.size_bytes, "the runtime's file"
     folder = getattr(made, "folder", None)
     if size_bytes is None and folder is not None:
@@ -105,3 +107,15 @@ def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
         size_bytes=size_bytes or None,
         size_of=size_of,
     )
+
+
+@contextmanager
+def running(model: str, runtime: str) -> Generator[None]:
+    """First calls on an engine: what fails in them is one line, whatever kind of error the engine has."""
+    try:
+        yield
+    except GatewiseError:
+        raise
+    except Exception as error:
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise GatewiseError(f"{model} was prepared for the runtime {runtime!r}, and fails there: {told}") from error
