@@ -64,6 +64,7 @@ def _measure(asked: dict[str, Any], document: dict[str, Any]) -> None:
         tokens=asked["tokens"],
         max_batch=8 if asked["scenario"] == "multi-stream" else largest,
         seed=asked["seed"],
+        calibration=asked["calibration"],
     )
     cap = ask.size(asked["memory_cap"])
     before_plan = _before(asked, plan) if asked["against"] else None

@@ -23,6 +23,7 @@ SETTINGS: dict[str, Any] = {
     "peak_to_mean": 1.0,
     "currency": "USD",
     "out": "",
+    "calibration": "",
 }
 HYBRID: dict[str, Any] = {
     "edge": "",

@@ -3,6 +3,7 @@
 from ._agreement import Agreement as Agreement
 from ._agreement import agreement as agreement
 from ._agreement import variations as variations
+from ._calibration import read_calibration as read_calibration
 from ._inputs import Inputs as Inputs
 from ._runtime import RUNTIMES as RUNTIMES
 from ._runtime import Prepared as Prepared

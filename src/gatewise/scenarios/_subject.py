@@ -4,11 +4,18 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gatewise.core import GatewiseError, num_cores
 
 from ._serve import Call
+
+if TYPE_CHECKING:
+    from gatewise.workloads import Workload
+
+CALIBRATED = 4
+"""Probes that a runtime calibrates on, at most."""
 
 POOL = 8
 """Different inputs a batch size, used in turn."""
@@ -22,6 +29,7 @@ class SubjectPlan:
         model: a workload's name, a model folder, or `package.module:function`.
         runtime: what executes it. `threads`: how many a call may use. `tokens`: the length of each query.
         max_batch: the largest batch; every size up to it is called twice before anything is timed.
+        calibration: an `.npz` file of inputs for a runtime that calibrates; without one, the workload's own probes.
     """
 
     model: str
@@ -30,6 +38,7 @@ class SubjectPlan:
     tokens: int = 32
     max_batch: int = 1
     seed: int = 0
+    calibration: str = ""
 
     def __post_init__(self) -> None:
         for name in ("threads", "tokens", "max_batch"):
@@ -78,7 +87,8 @@ def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
     begin = time.perf_counter()
     with torch.inference_mode():
         model = made.original().eval()
-        task = Task(model=model, run=made.run, example=pools[1][0], threads=plan.threads)
+        given = _calibration(plan, made, pools[1][0])
+        task = Task(model=model, run=made.run, example=pools[1][0], threads=plan.threads, calibration=given)
         prepared = prepare(plan.runtime, task)
     load_s = time.perf_counter() - begin
 
@@ -107,6 +117,17 @@ def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
         size_bytes=size_bytes or None,
         size_of=size_of,
     )
+
+
+def _calibration(plan: SubjectPlan, made: "Workload", like: Any) -> Sequence[Any]:
+    """What a runtime that calibrates takes its ranges from; nothing is judged here, so the probes will do."""
+    from gatewise.runtimes import RUNTIMES, read_calibration
+
+    if not RUNTIMES[plan.runtime].calibrates:
+        if plan.calibration:
+            raise GatewiseError(f"calibration is for runtimes that calibrate, and {plan.runtime!r} does not")
+        return ()
+    return read_calibration(Path(plan.calibration), like) if plan.calibration else list(made.probe())[:CALIBRATED]
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from gatewise.runtimes import RUNTIMES
+from gatewise.core import GatewiseError
+from gatewise.runtimes import RUNTIMES, read_calibration
 from gatewise.workloads import Workload
 
 from ._cells import run_arms
@@ -47,6 +49,9 @@ def split(part: Part, made: Workload) -> Split:
     probes = list(made.probe())
     if not calibrates(part):
         return Split(calibration=(), probes=probes)
+    own = own_calibration(part, made)
+    if own:
+        return _without(probes, own)
     if len(probes) < FEWEST_PROBES:
         rows = range(_num_items(probes[0]))
         chosen = set(list(rows)[:: round(1 / SHARE)])
@@ -63,6 +68,29 @@ def split(part: Part, made: Workload) -> Split:
         count += _num_items(each)
     known = frozenset(item for each in aside for item in item_hashes(each))
     return Split(calibration=taken, probes=rest, items=known)
+
+
+def own_calibration(part: Part, made: Workload) -> list[Any]:
+    """The user's own calibration inputs, where the plan names a file. Raises `GatewiseError` for what does not fit."""
+    if part.measure is None or not part.measure.calibration:
+        return []
+    if not calibrates(part):
+        raise GatewiseError("measure.calibration is for runtimes that calibrate, and the plan has none of them")
+    like = made.inputs(part.measure.batch[0], part.measure.tokens[0], 0)
+    return read_calibration(Path(part.measure.calibration), like)
+
+
+def _without(probes: Sequence[Any], own: Sequence[Any]) -> Split:
+    """The probes without the items that are calibrated on."""
+    known = frozenset(item for each in own for item in item_hashes(each))
+    rest: list[Any] = []
+    for each in probes:
+        rows = [row for row, item in enumerate(item_hashes(each)) if item not in known]
+        if rows:
+            rest.append(_rows(each, rows))
+    if not rest:
+        raise GatewiseError("measure.calibration holds every item of the data: none is left to judge on")
+    return Split(calibration=own, probes=rest, items=known)
 
 
 def item_hashes(inputs: Any) -> list[str]:

@@ -124,6 +124,9 @@ class Measure:
     dtype: str = "float32"
     """What weights and inputs are cast to where times and memory are measured."""
 
+    calibration: str = ""
+    """An `.npz` file of inputs that static quantisation takes its ranges from; without one, part of the probes."""
+
     allocator: str = "recycled"
     """`recycled`: freed memory is kept for the next call, as a tuned server does; `default`: the C library decides."""
 

@@ -12,6 +12,7 @@ from gatewise.core import GatewiseError, num_cores
 from gatewise.runtimes import check_runtime
 from gatewise.workloads import Workload, workload
 
+from ._calibration import own_calibration
 from ._generation import cache_bytes, check_generation, prices
 from ._plan import ORIGINAL, Arm, Measure, Part
 from ._runs import look, threads
@@ -50,6 +51,7 @@ def check_names(part: Part, made: Workload) -> None:
     for name in part.measure.runtimes if part.measure else ():
         _check_runtime(name, part.measure)
     check_generation(part, made)
+    own_calibration(part, made)
 
 
 def _check_runtime(name: str, measured: Measure | None) -> None:
