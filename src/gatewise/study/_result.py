@@ -10,12 +10,12 @@ from gatewise.core import METRICS, Store
 from ._budget import first_processes, is_timed
 from ._cells import MEMORY, STEP_CELL, TRAIN, TRAINING_MEMORY, cells, groups
 from ._effects import reached
-from ._generation import spoken
 from ._moves import moves
 from ._plan import CALLS, Part, Plan
 from ._questions import judged, overhead_share
 from ._record import Record, read_record
 from ._selection import selections
+from ._spoken import spoken
 from ._verdict import verdict
 from ._words import prefix
 
