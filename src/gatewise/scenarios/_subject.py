@@ -85,11 +85,11 @@ def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
         size: [made.inputs(size, plan.tokens, plan.seed + i) for i in range(POOL)] for size in sizes
     }
     begin = time.perf_counter()
-    with torch.inference_mode():
-        model = made.original().eval()
-        given = _calibration(plan, made, pools[1][0])
-        task = Task(model=model, run=made.run, example=pools[1][0], threads=plan.threads, calibration=given)
-        prepared = prepare(plan.runtime, task)
+    # Outside inference mode: an export cannot take weights that were made inside.
+    model = made.original().eval()
+    given = _calibration(plan, made, pools[1][0])
+    task = Task(model=model, run=made.run, example=pools[1][0], threads=plan.threads, calibration=given)
+    prepared = prepare(plan.runtime, task)
     load_s = time.perf_counter() - begin
 
     def call(numbers: Sequence[int]) -> object:
