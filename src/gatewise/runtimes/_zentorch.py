@@ -14,34 +14,35 @@ from ._runtime import FLOATS, Prepared, Runtime, Task
 
 
 def prepare(task: Task) -> Prepared:
-    """Compile the model with zentorch's back end, once for the example's shape and once for any other."""
+    """Compile the model with zentorch's back end, once for the example's shape and once for any other.
+
+    Weights are frozen only where the compiler is told so while it *traces*, and it may trace anew in any call; so every
+    call runs under these settings, which cost a few microseconds, and puts them back. zentorch leaves its graph pass in
+    Inductor's settings: a plain `compile` of another arm would then run zentorch's operations too, and those, where
+    weights are not frozen, pack them in place (seen here: the model itself was changed).
+    """
     import_module("zentorch")  # registers the back end
-    static = compiled(task.model, dynamic=False, backend=_frozen)
-    dynamic = compiled(task.model, dynamic=True, backend=_frozen)
+    settings: Any = import_module("torch._inductor.config")
+    static = compiled(task.model, dynamic=False, backend="zentorch")
+    dynamic = compiled(task.model, dynamic=True, backend="zentorch")
     either = by_shape(task, static, dynamic)
 
     def call(inputs: Inputs) -> Tensor:
-        with torch.no_grad():  # with gradients nothing would be frozen
-            return either(inputs)
+        before, left = settings.freezing, settings.joint_custom_post_pass
+        settings.freezing = True
+        try:
+            with torch.no_grad():  # with gradients nothing would be frozen
+                return either(inputs)
+        finally:
+            settings.freezing = before
+            if settings.joint_custom_post_pass is not left:
+                settings.joint_custom_post_pass = left
 
     return Prepared(
         call=call,
         implementation=f"zentorch {version('zentorch')} on torch {torch.__version__} (frozen weights, static shapes)",
         notes=(ANY_SHAPE,),
     )
-
-
-def _frozen(graph: Any, inputs: Any) -> Any:
-    """zentorch's back end with frozen weights, and nothing of it left behind.
-
-    It puts its graph pass into Inductor's settings and leaves it there. The plain `compile` of another arm would then
-    run zentorch's operations too, and those, where weights are not frozen, pack them in place: seen here, the model
-    itself was changed.
-    """
-    settings: Any = import_module("torch._inductor.config")
-    backend: Any = import_module("torch._dynamo.backends.registry").lookup_backend("zentorch")
-    with settings.patch({"freezing": True, "joint_custom_post_pass": None}):
-        return backend(graph, inputs)
 
 
 def _lacks() -> str | None:
