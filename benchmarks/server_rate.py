@@ -108,9 +108,9 @@ def main() -> None:
     )
     goal = scenarios.ServerGoal(limit_s=asked.p99, budget_s=asked.budget)
     found = scenarios.highest_rate(subject.call, goal)
+    if found.rate is None or found.edge is None:
+        raise SystemExit(f"gatewise: {found.verdict}: {found.reason}; there is no rate to confirm")
     print(f"gatewise: {found.verdict}, rate {found.rate:.1f}/s, edge {found.edge:.1f}/s, {found.rule}")
-    if found.verdict != "holds":
-        raise SystemExit("there is no rate to confirm")
     rng = random.Random(0)
     seen: list[tuple[float, float]] = []
     for share in rng.sample(SHARES, len(SHARES)):

@@ -72,22 +72,36 @@ def test_no_items_and_no_file(tmp_path: Path) -> None:
         read_calibration(tmp_path / "text.npz", LIKE)
 
 
-def plan(calibration: str, runtime: str = "onnxruntime-int8-static") -> Any:
+def plan(calibration: str, runtime: str = "onnxruntime-int8-static", tokens: int = 3) -> Any:
     return to_plan(
         {
             "study": {"arms": ["gelu", {"name": "gelu", "label": "quantised", "runtime": runtime}]},
             "subject": {"workload": "ffn", "options": {"dim": 8}},
-            "measure": {"metrics": ["output_difference"], "calibration": calibration, "batch": [2], "tokens": [3]},
+            "measure": {"metrics": ["output_difference"], "calibration": calibration, "batch": [2], "tokens": [tokens]},
         }
     ).parts[0]
 
 
 def test_items_calibrated_on_are_not_judged(tmp_path: Path) -> None:
     made = subject_workload(plan(""))
-    first = made.probe()[0]
-    part = plan(str(saved(tmp_path, input_0=first[:5].numpy()[:, :, :])))
-    with pytest.raises(GatewiseError, match="has shape"):  # probes are longer than the timed calls
-        own_calibration(part, made)
+    probes = made.probe()
+    part = plan(str(saved(tmp_path, input_0=probes[0][:5].numpy())), tokens=probes[0].shape[1])
+    held = split(part, made)
+    assert [len(call) for call in held.probes] == [len(probes[0]) - 5, *(len(call) for call in probes[1:])]
+    assert not {item for call in held.probes for item in item_hashes(call)} & held.items
+
+
+def test_all_items_leave_none_to_judge_on(tmp_path: Path) -> None:
+    made = subject_workload(plan(""))
+    rows = np.concatenate([call.numpy() for call in made.probe()])
+    with pytest.raises(GatewiseError, match="none is left to judge on"):
+        split(plan(str(saved(tmp_path, input_0=rows)), tokens=rows.shape[1]), made)
+
+
+def test_another_length_is_refused(tmp_path: Path) -> None:
+    part = plan(str(saved(tmp_path, input_0=np.zeros((2, 4, 8), np.float32))))
+    with pytest.raises(GatewiseError, match="has shape items x 3 x 8"):
+        own_calibration(part, subject_workload(part))
 
 
 def test_own_items_replace_the_share_of_the_probes(tmp_path: Path) -> None:
