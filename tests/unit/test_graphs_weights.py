@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
 from gatewise.core import GatewiseError
+from gatewise.graphs._dtypes import num_bytes, values
 from gatewise.graphs._weights import content_hash, read_safetensors_header, read_weights
-from gatewise.graphs._weights_dtypes import num_bytes, values
 
 TENSORS = {
     "a": np.arange(12, dtype=np.float32).reshape(3, 4),

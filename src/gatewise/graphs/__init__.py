@@ -1,5 +1,7 @@
 """Models as graphs of operations, and which activations they really compute: found by numbers, needing no framework."""
 
+from ._dtypes import BITS as BITS
+from ._dtypes import num_bytes as num_bytes
 from ._graph import Array as Array
 from ._graph import Constant as Constant
 from ._graph import Evaluate as Evaluate
@@ -22,5 +24,3 @@ from ._weights import StoredTensor as StoredTensor
 from ._weights import content_hash as content_hash
 from ._weights import read_safetensors_header as read_safetensors_header
 from ._weights import read_weights as read_weights
-from ._weights_dtypes import BITS as BITS
-from ._weights_dtypes import num_bytes as num_bytes

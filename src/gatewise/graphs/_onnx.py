@@ -5,11 +5,11 @@ from typing import Any
 
 from gatewise.core import GatewiseError
 
+from ._draft import Draft
 from ._graph import Graph
 from ._onnx_build import Builder, describe
 from ._onnx_file import OnnxFile, first_line, open_onnx
 from ._onnx_shapes import infer_shapes
-from ._weights_draft import Draft
 
 
 def read_onnx(path: Path) -> Graph:

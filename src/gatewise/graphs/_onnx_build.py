@@ -11,13 +11,13 @@ import numpy as np
 
 from gatewise.core import GatewiseError
 
+from ._draft import Draft
 from ._graph import Kind, Shape
 from ._onnx_file import check_node
 from ._onnx_fold import constant_value, fold
 from ._onnx_rules import apply
 from ._onnx_tensor import add_sparse, add_tensor, dtype_names
-from ._weights_draft import Draft
-from ._weights_op import Op
+from ._op import Op
 
 Names = MutableMapping[str, str]
 _OURS = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft", "com.microsoft.nchwc")

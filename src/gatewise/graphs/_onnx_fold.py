@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _weights_layout as layout
+from . import _layout as layout
+from ._draft import Compute, Values
+from ._dtypes import is_float, is_whole, numpy_dtype
+from ._op import Op
 from ._pointwise import POINTWISE, pointwise
-from ._weights_draft import Compute, Values
-from ._weights_dtypes import is_float, is_whole, numpy_dtype
-from ._weights_op import Op
 
 Fold = Callable[[Op, int], Compute | None]
 _EXACT = 2.0**53

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from ._graph import Kind
 from ._onnx_fold import FOLDS
 from ._onnx_linear import unpacked
-from ._weights_op import Op
-from ._weights_select import split_part
+from ._op import Op
+from ._select import split_part
 
 
 def _sum(op: Op) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _weights_layout as layout
+from . import _layout as layout
+from ._draft import Values
 from ._graph import Kind
 from ._onnx_fold import FOLDS
-from ._weights_draft import Values
-from ._weights_op import Op
+from ._op import Op
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._dtypes import is_whole
 from ._graph import Kind
 from ._onnx_fold import slice_edges, split_sizes
 from ._onnx_fused import FUSED
 from ._onnx_linear import LINEAR, quantised_range
+from ._op import Op
 from ._pointwise import POINTWISE
-from ._weights_dtypes import is_whole
-from ._weights_op import Op
-from ._weights_select import places_part, slice_part, split_part
+from ._select import places_part, slice_part, split_part
 
 Rule = Callable[[Op], None]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gatewise.core import GatewiseError
 
-from ._weights_draft import Draft
-from ._weights_dtypes import num_bytes
-from ._weights_layout import LARGEST
+from ._draft import Draft
+from ._dtypes import num_bytes
+from ._layout import LARGEST
 
 _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 

@@ -9,12 +9,12 @@ from xml.etree.ElementTree import Element
 
 from gatewise.core import GatewiseError
 
+from ._draft import Draft
 from ._graph import Graph, Kind
 from ._onnx_file import read_bytes
+from ._op import Op
 from ._openvino_file import NEWEST_OPSET, IrFile, dtype_name, open_ir, sizes
 from ._openvino_rules import apply, fold
-from ._weights_draft import Draft
-from ._weights_op import Op
 
 Port = tuple[str, str]
 """A layer's id and one of its ports."""

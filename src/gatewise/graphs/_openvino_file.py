@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewise.core import GatewiseError
 
-from ._weights_dtypes import BITS, num_bytes, values
+from ._dtypes import BITS, num_bytes, values
 
 VERSIONS = (10, 11)
 NEWEST_OPSET = 17

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _weights_layout as layout
+from . import _layout as layout
+from ._draft import Compute, Values
+from ._dtypes import is_whole, numpy_dtype
 from ._graph import Kind
+from ._op import Op
 from ._pointwise import pointwise
-from ._weights_draft import Compute, Values
-from ._weights_dtypes import is_whole, numpy_dtype
-from ._weights_op import Op
-from ._weights_select import places_part, slice_part, split_part
+from ._select import places_part, slice_part, split_part
 
 Rule = Callable[[Op], None]
 Edges = list[tuple[int, int, int, int]]

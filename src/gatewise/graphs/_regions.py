@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
+from ._dtypes import is_float
 from ._graph import Graph, Kind, Node
 from ._layers import layer_of
 from ._lines import line_after, line_before
@@ -14,7 +15,6 @@ from ._regions_pieces import Piece, constants_dtype, pieces
 from ._regions_values import WHOLE, Values
 from ._regions_walk import Surroundings
 from ._site import Found, Left, Site
-from ._weights_dtypes import is_float
 
 # Mathematics that is not defined everywhere: a clip before it only guards it.
 _PARTIAL = {"log", "log(1 + x)", "sqrt", "1 / sqrt", "1 / x"}

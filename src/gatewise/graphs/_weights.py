@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewise.core import GatewiseError
 
-from ._weights_dtypes import num_bytes, values
+from ._dtypes import num_bytes, values
 
 _LONGEST = 100_000_000
 _DTYPES = {

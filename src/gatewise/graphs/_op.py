@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ._draft import Draft
 from ._graph import Kind
 from ._pointwise import pointwise
-from ._weights_draft import Draft
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

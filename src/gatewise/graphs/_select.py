@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ._weights_layout import span
+from ._layout import span
 
 
 def split_part(index: int, sizes: Sequence[int], axis: int) -> Mapping[str, Any]:

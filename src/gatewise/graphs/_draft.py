@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from gatewise.core import GatewiseError
 
+from ._dtypes import is_float
 from ._graph import Constant, Graph, Kind, Node, Shape
-from ._weights_dtypes import is_float
 
 Values = NDArray[Any]
 Compute = Callable[[Sequence[Values | None]], Values]
