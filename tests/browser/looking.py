@@ -38,3 +38,24 @@ def looked_at(page: Path, *, shots: str = "") -> dict[str, dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return {each["name"]: each for each in json.loads(done.stdout)}
+
+
+class EveryPage:
+    """What holds for every page. A test module gives the fixture `findings`, as `looked_at` returns them."""
+
+    @pytest.mark.parametrize("visit", VISITS)
+    def test_nothing_is_requested_and_nothing_is_logged(self, findings: dict[str, dict[str, Any]], visit: str) -> None:
+        assert findings[visit]["requests"] == []
+        assert findings[visit]["messages"] == []
+
+    @pytest.mark.parametrize("visit", SCRIPTED)
+    def test_axe_finds_no_violation(self, findings: dict[str, dict[str, Any]], visit: str) -> None:
+        assert findings[visit]["violations"] == []
+        assert findings[visit]["passes"] > 20  # the audit really ran
+
+    @pytest.mark.parametrize("visit", SCRIPTED)
+    def test_the_page_is_never_wider_than_the_window_and_the_first_stop_is_the_skip_link(
+        self, findings: dict[str, dict[str, Any]], visit: str
+    ) -> None:
+        assert findings[visit]["overflow"] <= 0
+        assert findings[visit]["firstFocus"] == "skip"

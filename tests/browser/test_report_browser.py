@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from looking import SCRIPTED, VISITS, looked_at
+from looking import VISITS, EveryPage, looked_at
 
 from gatewise import report
 
@@ -20,24 +20,8 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     return looked_at(page)
 
 
-@pytest.mark.parametrize("visit", VISITS)
-def test_nothing_is_requested_and_nothing_is_logged(findings: dict[str, dict[str, Any]], visit: str) -> None:
-    assert findings[visit]["requests"] == []
-    assert findings[visit]["messages"] == []
-
-
-@pytest.mark.parametrize("visit", SCRIPTED)
-def test_axe_finds_no_violation(findings: dict[str, dict[str, Any]], visit: str) -> None:
-    assert findings[visit]["violations"] == []
-    assert findings[visit]["passes"] > 20  # the audit really ran
-
-
-@pytest.mark.parametrize("visit", SCRIPTED)
-def test_the_page_is_never_wider_than_the_window_and_the_first_stop_is_the_skip_link(
-    findings: dict[str, dict[str, Any]], visit: str
-) -> None:
-    assert findings[visit]["overflow"] <= 0
-    assert findings[visit]["firstFocus"] == "skip"
+class TestEveryPage(EveryPage):
+    """What holds for every page."""
 
 
 @pytest.mark.parametrize("visit", VISITS)
