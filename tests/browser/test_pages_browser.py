@@ -1,4 +1,4 @@
-"""The pages of a dilution and of scenarios, and a report with moves, selection and texts, in a real headless Chromium."""
+"""The pages of a dilution and of scenarios, and a report with moves, selection and texts, in a headless Chromium."""
 
 import json
 import sys
