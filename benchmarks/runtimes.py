@@ -39,6 +39,7 @@ def peers(model: Any, made: Any, example: dict[str, Any], file: Path, threads: i
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # else it slows down whoever comes next
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         found["onnxruntime directly"] = lambda: session.run(None, feed)[0]
     except ImportError:

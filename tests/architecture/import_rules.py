@@ -23,7 +23,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("robustness", "data_quality", "inspection", "optimize", "scenarios"),
     ("study",),
     ("claims", "doctor", "dilution"),
-    ("report", "serve", "monitor"),
+    ("report",),
+    ("versions", "monitor"),
+    ("serve",),
     ("cli", "functional"),
     ("__main__", "__init__"),
 )

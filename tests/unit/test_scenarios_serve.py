@@ -257,6 +257,20 @@ def test_the_simulated_queue_agrees_with_theory() -> None:
         Queue(services_s={}, batching=Batching(), limit_s=5.0)
 
 
+def test_slow_calls_that_come_together_make_a_longer_queue_than_the_same_calls_mixed() -> None:
+    together = [1.0] * 2000 + [2.0] * 200
+    mixed = ([1.0] * 10 + [2.0]) * 200
+
+    def edge(times: list[float]) -> float:
+        queue = Queue(services_s={1: times}, batching=Batching(), limit_s=12.0, queries=20_000)
+        found = queue.highest(lambda share: share <= 0.01)
+        assert found is not None
+        return found
+
+    assert sorted(together) == sorted(mixed)
+    assert edge(together) < 0.9 * edge(mixed)
+
+
 def test_another_process_sends_and_times_the_queries() -> None:
     seen: list[int] = []
 
