@@ -31,6 +31,12 @@ OPTIONAL = (
     Optional(package="nncf", extra="int8", brings="the runtimes openvino-int8 and openvino-int8-static"),
     Optional(package="zentorch", extra="amd", brings="the runtime zentorch, on AMD processors"),
     Optional(package="executorch", extra="executorch", brings="the runtime executorch, for devices at the edge"),
+    Optional(package="starlette", extra="serve", brings="gatewise serve"),
+    Optional(package="uvicorn", extra="serve", brings="gatewise serve"),
+    Optional(package="orjson", extra="serve", brings="the record of requests, gatewise serve"),
+    Optional(package="prometheus-client", extra="serve", brings="metrics of gatewise serve"),
+    Optional(package="httpx2", extra="serve", brings="webhooks, the proxy, forwarding records"),
+    Optional(package="pyarrow", extra="serve", brings="old records as Parquet files"),
 )
 
 COMPILERS = ("c++", "g++", "clang++")
