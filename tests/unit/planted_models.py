@@ -188,5 +188,6 @@ def export(
                 dynamic_shapes=shapes,
             )
         else:
-            torch.onnx.export(model, (x,), path, dynamo=False, opset_version=17, input_names=["x"])
+            axes = {"x": {0: "items"}} if any_items else None
+            torch.onnx.export(model, (x,), path, dynamo=False, opset_version=17, input_names=["x"], dynamic_axes=axes)
     return path

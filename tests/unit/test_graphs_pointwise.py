@@ -19,7 +19,7 @@ Values = NDArray[Any]
 NEWEST_ORT = 23
 NEWER = {"Swish": 24, "SwiGLU": 28}
 """Operations of later operator sets than the other cases use."""
-NOT_ONNX = {"Cast", "IsFinite", "NotEqual", "SquaredDifference"}
+NOT_ONNX = {"Cast", "Full", "IsFinite", "NotEqual", "SquaredDifference"}
 """Lines for other formats: the tests of OpenVINO's and of casts hold them to the same."""
 NO_RUNTIME = {"SwiGLU", "Swish"}
 """What the installed ONNX Runtime has no CPU code for."""

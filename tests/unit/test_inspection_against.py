@@ -23,7 +23,8 @@ from planted_models import (
     tanh_form,
     unfused_swiglu,
 )
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from gatewise.inspection import Difference, Inspection, against, inspect
 
@@ -135,6 +136,32 @@ def test_renamed_and_transposed_export_has_no_mismatch(tmp_path: Path) -> None:
     onnx.save(model, str(tmp_path / "two.onnx"))
     found = against(inspect(one), inspect(tmp_path / "two.onnx"))
     assert (kinds(found), found.notes) == ([], ())
+
+
+def zeros_like(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, torch.zeros_like(x))
+
+
+def full_like(x: Tensor) -> Tensor:
+    return 0.5 * x * (torch.full_like(x, 1.0) + torch.erf(x / 2**0.5))
+
+
+@pytest.mark.parametrize("any_items", [False, True])
+def test_numbers_in_the_shape_of_a_value_are_part_of_the_spelling(tmp_path: Path, *, any_items: bool) -> None:
+    plain, written = net([functional.relu, gelu]), net([zeros_like, full_like])
+    assert kinds(against(look(plain), look(written))) == []
+    for dynamo in (False, True):
+        path = export(written, tmp_path / f"{dynamo}.onnx", dynamo=dynamo, any_items=any_items)
+        assert kinds(against(look(plain), inspect(path))) == []
+
+
+def test_gate_weights_stored_under_each_others_names_are_told_so() -> None:
+    crossed = net(gates=[swiglu])
+    block = crossed[0]
+    block.gate_proj, block.up_proj = block.up_proj, block.gate_proj
+    found = against(look(net(gates=[swiglu])), look(crossed))
+    assert kinds(found) == ["swapped"]
+    assert "gate_proj.weight holds what 0.up_proj.weight held" in found.mismatches[0].text
 
 
 def test_other_weights_are_a_note() -> None:

@@ -252,6 +252,19 @@ def test_external_weights_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     out.parent.mkdir()
     onnx.save_model(model, str(source), save_as_external_data=True, location="in.data", size_threshold=0)
     assert len(optimize(source, out, timed=False, tell=lambda _: None).replaced) == 1
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.onnx", "out.onnx.data"]
+    assert (out.parent / "out.onnx.data").stat().st_mode == out.stat().st_mode  # readable by whom the file is
     (tmp_path / "in.data").unlink()
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"x": x})[0], wanted, rtol=0, atol=1e-5)
+
+
+def test_weights_of_another_file_are_never_written_to(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save_model(ffn(erf_gelu), str(source), save_as_external_data=True, location="in.data", size_threshold=0)
+    (tmp_path / "out.onnx.data").write_bytes(b"somebody's")
+    told: list[str] = []
+    with pytest.raises(GatewiseError, match=r"out\.onnx\.data is there already"):
+        optimize(source, out, timed=False, tell=told.append)
+    assert not told  # said before any work
+    assert (tmp_path / "out.onnx.data").read_bytes() == b"somebody's"

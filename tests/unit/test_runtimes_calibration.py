@@ -47,6 +47,7 @@ def test_a_single_tensor_is_called_input_0(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"x": np.full((70, 5, 3), np.nan, np.float32)}, "'x' holds NaN"),
         ({"ids": np.zeros((70, 7), np.int64)}, "unknown input in inputs.npz 'ids'; did you mean 'input_ids'"),
         ({"input_ids": None}, "no array for the model's input input_ids"),
         ({"input_ids": np.zeros((70, 7), np.int32)}, "is int64, the calibration data has int32"),

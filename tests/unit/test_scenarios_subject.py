@@ -45,3 +45,11 @@ def test_every_batch_size_is_served(model: str, runtime: str) -> None:
 def test_calibration_is_for_runtimes_that_calibrate(model: str) -> None:
     with pytest.raises(GatewiseError, match="'eager' does not"):
         load_subject(SubjectPlan(model=model, calibration="inputs.npz"))
+
+
+def test_full_batches_alone_are_called_where_no_others_come(model: str) -> None:
+    subject = load_subject(SubjectPlan(model=model, max_batch=5, only_full=True))
+    assert len(subject.call(list(range(5)))) == 5  # pyright: ignore[reportArgumentType]
+    assert len(subject.call([0])) == 1  # pyright: ignore[reportArgumentType]
+    with pytest.raises(KeyError):
+        subject.call([0, 1, 2])

@@ -63,6 +63,7 @@ def _measure(asked: dict[str, Any], document: dict[str, Any]) -> None:
         threads=asked["threads"],
         tokens=asked["tokens"],
         max_batch=8 if asked["scenario"] == "multi-stream" else largest,
+        only_full=asked["scenario"] != "server" and not asked["find_batch"],
         seed=asked["seed"],
         calibration=asked["calibration"],
     )

@@ -38,12 +38,20 @@ HYBRID: dict[str, Any] = {
 """Settings of the hybrid profile alone."""
 TRAINING: dict[str, Any] = {"against": "", "training_hours": 0.0, "training_price_per_hour": 0.0}
 """Settings of the break-even alone."""
+SERVED = ("percentile", "max_wait")
+"""Settings of the server scenario alone."""
+PRICED = ("requests_per_month", "peak_to_mean", "currency")
+"""Settings of a cost alone."""
+LARGEST = {"server": 256, "offline": 4096}
+"""Of --batch. A server is called with every size up to it before anything is timed."""
 HOURS_A_MONTH = 730.0
 FLAGS = ("scenario", "p99", "runtime", "batch", "budget", "price_per_hour", "utilisation", "profile")
 
 
 def asked(parsed: argparse.Namespace) -> dict[str, Any]:
     """What was asked, with the profile's settings filled in. Raises `GatewiseError` for what cannot be."""
+    if not parsed.model.strip():
+        raise GatewiseError("MODEL is empty: give a workload, a model folder, or package.module:function")
     given, settings = _settings(parsed.settings or [])
     profile: str | None = parsed.profile
     if profile is not None and profile not in PROFILES:
@@ -80,7 +88,9 @@ def asked(parsed: argparse.Namespace) -> dict[str, Any]:
         "max_wait": duration("max_wait", settings["max_wait"]),
         "network": duration("network", settings["network"]),
     }
+    _check_numbers(found)
     _check_price(found)
+    _check_used(found, given, parsed)
     if profile == "hybrid":
         _check_hybrid(found, parsed)
     if settings["against"]:
@@ -155,6 +165,37 @@ def _settings(given: list[str]) -> tuple[set[str], dict[str, Any]]:
             raise GatewiseError(f"{key} takes a number such as {found[key]}, not {text!r}") from None
         named.add(key)
     return named, found
+
+
+def _check_numbers(found: dict[str, Any]) -> None:
+    for name, key in (("--p99", "p99_s"), ("--budget", "budget_s")):
+        if found[key] == 0:
+            raise GatewiseError(f"{name} must be above 0")
+    for key in ("percentile", "confidence"):
+        if not 0 < found[key] < 1:
+            raise GatewiseError(f"{key} must lie between 0 and 1, not {found[key]!r}")
+    most = LARGEST.get(found["scenario"])
+    if most is not None and found["batch"] > most:
+        raise GatewiseError(f"--batch is at most {most:,} in the {found['scenario']} scenario, not {found['batch']:,}")
+
+
+def _check_used(found: dict[str, Any], given: set[str], parsed: argparse.Namespace) -> None:
+    """Refuse what would be taken and then not looked at."""
+    scenario = found["scenario"]
+    for keys, goes, words in (
+        (SERVED, scenario == "server", "--scenario server"),
+        (PRICED, found["price_per_hour"] is not None, "--price-per-hour and --utilisation"),
+        (("memory_cap",), found["profile"] == "edge", "--profile edge"),
+    ):
+        alone = [key for key in keys if key in given]
+        if alone and not goes:
+            raise GatewiseError(f"{alone[0]} goes with {words}")
+    if scenario in ("single-stream", "multi-stream") and parsed.batch is not None and found["profile"] is None:
+        samples = 8 if scenario == "multi-stream" else 1
+        if parsed.batch != samples:
+            raise GatewiseError(f"a query of the {scenario} scenario is {samples} samples; leave --batch out")
+    if parsed.p99 is not None and scenario != "server" and found["profile"] not in ("cloud", "hybrid"):
+        raise GatewiseError("--p99 goes with --scenario server, or with --profile cloud, whose batch keeps it")
 
 
 def _check_price(found: dict[str, Any]) -> None:

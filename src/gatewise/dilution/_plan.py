@@ -1,5 +1,6 @@
 """The plan of a dilution study: the same arms at every level, in two dtypes, from one token to two thousand."""
 
+from gatewise.activations import get
 from gatewise.core import GatewiseError, unknown_name
 from gatewise.study import Arm, Measure, Part, Plan, Subject
 
@@ -33,7 +34,7 @@ def plan(
     `options` are sizes of the workload `levels` that differ from `SIZES`: dim, layers, heads, context.
 
     Raises:
-        GatewiseError: a level or dtype that is unknown, no arms.
+        GatewiseError: a level, dtype or activation that is unknown, no arms.
     """
     for kind, given, valid in (("level", levels, LEVELS), ("dtype", dtypes, (*DTYPES, "float16"))):
         for name in given:
@@ -42,6 +43,8 @@ def plan(
     wanted = tuple(name for name in arms if name not in (BASELINE, WITHOUT))
     if not wanted or not levels or not dtypes:
         raise GatewiseError("a dilution needs at least one arm beside gelu, one level and one dtype")
+    for name in wanted:
+        get(name)
     sizes = SIZES | {"context": max(SIZES["context"], *tokens, 1)} | (options or {})
     parts = tuple(
         Part(

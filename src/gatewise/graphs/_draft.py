@@ -93,6 +93,13 @@ class Draft:
         except _FAILS:
             return None
 
+    def shape_of(self, name: str) -> str:
+        """The value whose whole shape this is; "" where it is none, or not known."""
+        node = next((node for node in reversed(self.nodes) if node.output == name), None)
+        if node is None or node.op != "Shape" or node.attributes.get("start", 0) or "end" in node.attributes:
+            return ""
+        return node.inputs[0]
+
     def fold(self, output: str, inputs: Sequence[str], compute: Compute, *, dtype: str | None = None) -> bool:
         """Make the output a constant worked out from constants, and say whether that could be done.
 

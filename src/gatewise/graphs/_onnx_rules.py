@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ._dtypes import is_whole
 from ._graph import Kind
 from ._onnx_fold import slice_edges, split_sizes
@@ -139,13 +141,27 @@ def _dynamic_quantize(op: Op) -> None:
     op.others(kind=Kind.REDUCE)
 
 
+def _filled(op: Op) -> None:
+    """One number in the shape of another value, as in `where(x > 0, x, zeros_like(x))`: pointwise in that value."""
+    expands = op.name == "Expand"
+    source, number = op.draft.shape_of(op.input(1 if expands else 0)), None
+    if source and expands and op.is_constant(0):
+        number = op.draft.small(op.input(0))
+    elif source and not expands:
+        number = op.attributes.get("value", 0.0)
+    if source and number is not None and np.size(number) == 1:
+        op.pointwise([source], op.outputs[0], like="Full", value=float(np.reshape(number, -1)[0]))
+    else:
+        op.emit(Kind.RESHAPE if expands else Kind.OTHER)
+
+
 def _norm(op: Op) -> None:
     op.emit(Kind.NORM)
     op.others(kind=Kind.REDUCE)
 
 
 _RESHAPES = (
-    "Reshape Transpose Squeeze Unsqueeze Flatten Expand Tile DepthToSpace SpaceToDepth com.microsoft.NhwcReshape "
+    "Reshape Transpose Squeeze Unsqueeze Flatten Tile DepthToSpace SpaceToDepth com.microsoft.NhwcReshape "
     "com.microsoft.nchwc.ReorderInput com.microsoft.nchwc.ReorderOutput"
 )
 _REDUCES = (
@@ -174,8 +190,10 @@ KINDS: Mapping[str, Kind] = {
 RULES: Mapping[str, Rule] = {
     "Cast": _cast,
     "CastLike": _cast,
+    "ConstantOfShape": _filled,
     "Dropout": _dropout,
     "DynamicQuantizeLinear": _dynamic_quantize,
+    "Expand": _filled,
     "Gather": _gather,
     "QuantizeLinear": _quantize,
     "Slice": _slice,

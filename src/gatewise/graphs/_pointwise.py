@@ -92,6 +92,11 @@ def _clip(attributes: Attributes) -> Evaluate:
     return evaluate
 
 
+def _full(attributes: Attributes) -> Evaluate:
+    value = _number(attributes, "value", 0.0)
+    return lambda xs: np.full_like(xs[0], value)
+
+
 def _gelu(attributes: Attributes) -> Evaluate:
     """With a second input, that is a bias, added before."""
     name = "gelu_tanh" if attributes.get("approximate", "none") == "tanh" else "gelu"
@@ -230,6 +235,7 @@ POINTWISE: Mapping[str, Factory] = {
     "Erf": _unary(_erf),
     "Exp": _unary(np.exp),
     "Floor": _unary(np.floor),
+    "Full": _full,
     "Gelu": _gelu,
     "Greater": _binary(np.greater),
     "GreaterOrEqual": _binary(np.greater_equal),

@@ -208,6 +208,8 @@ def _swapped(a: Inspection, one: Site, b: Inspection, other: Site) -> str:
         return ""
     straight = akin(ours[0], theirs[0]) or akin(ours[1], theirs[1])
     if not straight and akin(ours[0], theirs[1]) and akin(ours[1], theirs[0]):
+        if ours[0].name == theirs[0].name:
+            return f"gate and up are swapped: {ours[0].name} holds what {ours[1].name} held, and the other way round"
         return f"gate and up are swapped: {ours[0].name} was the gate's weight, now {theirs[0].name} is"
     if not straight and (ours[0].name, ours[1].name) == (theirs[1].name, theirs[0].name):
         return f"gate and up are swapped: {theirs[0].name} is the gate's weight, not {ours[0].name}"

@@ -1,6 +1,7 @@
 """An ONNX file whose activations are written in pieces becomes one in which each is a single operation."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -92,6 +93,7 @@ def optimize(
         raise GatewiseError(f"there is no folder {out.parent}")
     graph = read_onnx(source)
     feeds = [read_feed(data, graph)] if data else []
+    outside = _outside(onnx, source, out)
     model = onnx.load(str(source))
     sites, _ = find_sites(graph)
     repairs = _agreed([_try(model, graph, site, threads, tell) for site in sites if not site.fused])
@@ -108,7 +110,7 @@ def optimize(
     if not difference <= TOLERANCE:
         hint = "" if feeds else "\nrandom inputs may mean nothing to this model; give real ones with --data FILE.npz"
         raise GatewiseError(f"with fused activations outputs differ by {difference:.1e}; nothing was written{hint}")
-    _write(onnx, fused, source, out)
+    _write(onnx, fused, outside, out)
     gains: list[Gain] = []
     for batch, feed in used.items() if timed else ():
         tell(f"timing both at batch {batch}")
@@ -277,15 +279,30 @@ def _whole(out: Path) -> Generator[Path]:
             partial.unlink()
 
 
-def _write(onnx: Any, model: Any, source: Path, out: Path) -> None:
-    """The new file; weights that lay beside the old one are put beside the new one under its own name, first."""
-    outside = any(
-        tensor.HasField("data_location")
-        for tensor in onnx.load(str(source), load_external_data=False).graph.initializer
-    )
+def _write(onnx: Any, model: Any, outside: Path | None, out: Path) -> None:
+    """The new file; weights that lay beside the old one are put beside the new one, first, and not left there alone."""
     with _whole(out) as partial:
-        if outside:
-            location = f"{out.name}.data"
-            onnx.save_model(model, str(partial), save_as_external_data=True, location=location, size_threshold=1024)
-        else:
+        if outside is None:
             partial.write_bytes(model.SerializeToString())
+            return
+        # Written where nothing else stands, then moved: what is half written is never called by its name.
+        with (
+            _whole(outside) as weights,
+            tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as folder,
+        ):
+            whole = Path(folder) / out.name
+            onnx.save_model(model, str(whole), save_as_external_data=True, location=outside.name, size_threshold=1024)
+            whole.replace(partial)
+            shutil.copymode(partial, whole.with_name(outside.name))
+            whole.with_name(outside.name).replace(weights)
+
+
+def _outside(onnx: Any, source: Path, out: Path) -> Path | None:
+    """Where the new file keeps its weights, where the old one keeps them beside itself."""
+    tensors = onnx.load(str(source), load_external_data=False).graph.initializer
+    if not any(tensor.HasField("data_location") for tensor in tensors):
+        return None
+    found = out.with_name(f"{out.name}.data")
+    if found.exists():
+        raise GatewiseError(f"{found} is there already, where the weights would go; give another --out")
+    return found

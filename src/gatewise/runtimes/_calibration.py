@@ -51,7 +51,7 @@ def read_calibration(path: Path, like: Inputs) -> list[Inputs]:
         Calls of at most 32 items each.
 
     Raises:
-        GatewiseError: no such file, other names, dtypes or shapes, arrays of different lengths, no items.
+        GatewiseError: no such file, other names, dtypes or shapes, arrays of different lengths, no items, a NaN.
     """
     tensors = dict(zip(names(like), flat(like), strict=True))
     arrays = _arrays(path)
@@ -92,4 +92,7 @@ def _checked(path: Path, name: str, array: "NDArray[Any]", like: "Tensor") -> "T
         raise GatewiseError(
             f"{path}: the input {name!r} has shape {' x '.join(shape)}, the calibration data has {given}"
         )
-    return torch.from_numpy(array)
+    found = torch.from_numpy(array)
+    if not torch.isfinite(found).all():
+        raise GatewiseError(f"{path}: the input {name!r} holds NaN or an infinite number; a range has neither")
+    return found

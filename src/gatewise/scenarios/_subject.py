@@ -29,6 +29,7 @@ class SubjectPlan:
         model: a workload's name, a model folder, or `package.module:function`.
         runtime: what executes it. `threads`: how many a call may use. `tokens`: the length of each query.
         max_batch: the largest batch; every size up to it is called twice before anything is timed.
+        only_full: batches are full ones, or single queries: the sizes between are not called and not warmed up.
         calibration: an `.npz` file of inputs for a runtime that calibrates; without one, the workload's own probes.
     """
 
@@ -37,6 +38,7 @@ class SubjectPlan:
     threads: int = 1
     tokens: int = 32
     max_batch: int = 1
+    only_full: bool = False
     seed: int = 0
     calibration: str = ""
 
@@ -80,7 +82,8 @@ def load_subject(plan: SubjectPlan, *, warm: bool = True) -> Subject:
     torch.set_num_threads(plan.threads)
     named = plan.model in WORKLOADS
     made = workload(name=plan.model if named else "", model="" if named else plan.model)
-    sizes = range(1, plan.max_batch + 1) if warm else (1,)
+    sizes = sorted({1, plan.max_batch}) if plan.only_full else range(1, plan.max_batch + 1)
+    sizes = sizes if warm else (1,)
     pools: dict[int, list[Any]] = {
         size: [made.inputs(size, plan.tokens, plan.seed + i) for i in range(POOL)] for size in sizes
     }

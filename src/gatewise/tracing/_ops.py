@@ -12,6 +12,7 @@ from gatewise.graphs import Kind
 _POINTWISE = {
     "hardswish", "prelu", "_prelu_kernel", "log_sigmoid", "rsub", "special_erf", "special_erfc", "special_expit",
     "masked_fill", "softsign", "hardtanh", "relu6", "leaky_relu", "silu", "gelu", "mish", "elu", "celu", "selu",
+    "zeros_like", "ones_like", "full_like",
 }  # fmt: skip
 _COPIES = {"clone", "contiguous", "alias", "detach", "lift", "lift_fresh", "lift_fresh_copy", "dropout", "_conj",
            "feature_dropout", "alpha_dropout", "positive", "resolve_conj", "resolve_neg"}  # fmt: skip
