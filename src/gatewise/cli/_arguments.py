@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from . import _edge_arguments, _monitor_arguments, _serve_arguments, _versions_arguments
+
 Add = Callable[..., argparse.ArgumentParser]
 
 COMMANDS = {
@@ -17,6 +19,15 @@ COMMANDS = {
     "report": "._report",
     "claims": "._claims",
     "doctor": "._doctor",
+    "register": "._versions",
+    "promote": "._versions",
+    "rollback": "._versions",
+    "versions": "._versions",
+    "serve": "._serve",
+    "proxy": "._proxy",
+    "monitor": "._monitor",
+    "forward": "._edge",
+    "collect": "._edge",
 }
 
 DEFAULT_OUT = "gatewise-out"
@@ -250,4 +261,13 @@ DESCRIPTIONS: tuple[Callable[[Add], None], ...] = (
     _report,
     _claims,
     _doctor,
+    _versions_arguments.register,
+    _versions_arguments.promote,
+    _versions_arguments.rollback,
+    _versions_arguments.versions,
+    _serve_arguments.serve,
+    _edge_arguments.proxy,
+    _monitor_arguments.monitor,
+    _edge_arguments.forward,
+    _edge_arguments.collect,
 )

@@ -1,5 +1,7 @@
 """Records, the registry, statistics and the judge, environment facts and the store. Imports no torch."""
 
+from ._bets import Bets as Bets
+from ._bets import toward as toward
 from ._compare import compare as compare
 from ._environment import available_memory_bytes as available_memory_bytes
 from ._environment import environment as environment
@@ -20,9 +22,18 @@ from ._metrics import METRICS as METRICS
 from ._metrics import Metric as Metric
 from ._metrics import metric as metric
 from ._paired import item_method as item_method
+from ._proportions import information_bound as information_bound
+from ._proportions import judge_counts as judge_counts
+from ._proportions import judge_unpaired_stream as judge_unpaired_stream
+from ._proportions import mean_interval as mean_interval
 from ._registry import Registry as Registry
 from ._sequence import MedianSequence as MedianSequence
 from ._sequence import fewest as fewest
 from ._sequence import rank as rank
 from ._sequential import SequentialComparison as SequentialComparison
 from ._store import Store as Store
+from ._symmetry import PairedEvidence as PairedEvidence
+from ._two_sample import BlockEvidence as BlockEvidence
+from ._two_sample import BlockMedians as BlockMedians
+from ._two_sample import block_evidence as block_evidence
+from ._two_sample import block_size as block_size

@@ -12,7 +12,7 @@ class Alarm:
     """One alarm. It is raised once for each cause, not once for each record that confirms it.
 
     Attributes:
-        kind: what was watched: `latency`, `tail`, `accuracy`, `disagreement`, `drift`, `health`, `errors`, `budget`, ...
+        kind: what was watched: `latency`, `tail`, `accuracy`, `disagreement`, `drift`, `health`, `errors`, ...
         model, version: whom it is about. `baseline`: the version that it was compared with, if any.
         at_ns: when the last of its evidence arrived, Unix time in nanoseconds.
         severity: `page` (somebody must look now) or `ticket` (somebody must look).

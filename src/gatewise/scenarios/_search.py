@@ -4,8 +4,8 @@
 2. Up to four short runs on the machine, each at the rate where the queue simulated so far meets the limit exactly. The
    service times under load, all runs together, replace the first ones.
 3. Confirmation, up to three tries: fresh traffic, fixed in number beforehand, judged by the binomial rule with what the
-   runs of this try alone have shown. The first try may spend four fifths of the error, the others a tenth each. The rate
-   is chosen so that a sound queue passes four times in five; where it did not pass, the next try is 4 % lower.
+   runs of this try alone have shown. The first try may spend four fifths of the error, the others a tenth each. The
+   rate is chosen so that a sound queue passes four times in five; where it did not pass, the next try is 4 % lower.
 
 Only a confirmed rate is claimed. Slow queries come in clumps, so the rule is asked with clumps counted. Where the
 budget is too short for that, the rule for independent queries (MLPerf's own) may stand in, and the answer says so.

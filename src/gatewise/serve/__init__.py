@@ -1,1 +1,29 @@
 """Versions of models behind HTTP: the Open Inference Protocol, batching, shadow and canary."""
+
+from ._collect import collector as collector
+from ._collect import http_link as http_link
+from ._follow import Follower as Follower
+from ._follow import Shares as Shares
+from ._function import Function as Function
+from ._function import Tensor as Tensor
+from ._function import echo as echo
+from ._listen import listen as listen
+from ._proxy import Proxy as Proxy
+from ._proxy import Upstream as Upstream
+from ._ray import ray_application as ray_application
+from ._resources import ResourcePlan as ResourcePlan
+from ._resources import Share as Share
+from ._routes import Routes as Routes
+from ._servable import Arrays as Arrays
+from ._servable import Port as Port
+from ._servable import Servable as Servable
+from ._settings import ServeSettings as ServeSettings
+from ._start import app as app
+from ._start import run as run
+from ._summary import Standard as Standard
+from ._summary import Summariser as Summariser
+from ._summary import Summary as Summary
+from ._summary import fingerprint as fingerprint
+from ._watched import Watched as Watched
+from ._watched import WatchedApp as WatchedApp
+from ._watching import Watching as Watching

@@ -1,0 +1,172 @@
+"""The versions of one model, and which of them a request goes to. For the event loop's thread only."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gatewise.core import GatewiseError
+
+from ._executor import Executor, Post, Ticket
+from ._refusal import Refusal
+
+if TYPE_CHECKING:
+    from gatewise.monitor import Role
+
+    from ._routes import Routes
+    from ._servable import Servable
+    from ._settings import ServeSettings
+
+Done = Callable[[Ticket], object]
+
+
+class Deployment:
+    """One model. A request is given to versions by one look at the routes, so a swap of them is atomic."""
+
+    def __init__(self, routes: Routes, settings: ServeSettings, post: Post, *, seed: int | None = None) -> None:
+        self.model = routes.live.model
+        self.counts: Counter[str] = Counter()
+        self._settings = settings
+        self._post = post
+        self._random = random.Random(seed)
+        self._slot: tuple[float, bool] = (-1.0, False)
+        self._executors: dict[int, Executor] = {}
+        self._routes = routes
+        self._live = self._canary = self._shadow = None
+        self.route(routes)
+
+    @property
+    def routes(self) -> Routes:
+        return self._routes
+
+    def route(self, routes: Routes) -> None:
+        """Swap every alias at once. Versions without an alias finish what they have and stop."""
+        if routes.live.model != self.model:
+            raise GatewiseError(f"{routes.live.version!r} is a version of {routes.live.model!r}, not of {self.model!r}")
+        used = {
+            role: self._executor(each)
+            for role, each in (("live", routes.live), ("canary", routes.canary), ("shadow", routes.shadow))
+            if each is not None
+        }
+        self._routes = routes
+        self._live, self._canary, self._shadow = used["live"], used.get("canary"), used.get("shadow")
+        for executor in self._executors.values():
+            if executor not in used.values():
+                executor.close()
+
+    def _executor(self, servable: Servable) -> Executor:
+        for key, known in list(self._executors.items()):
+            if known.servable is servable:
+                known.start()  # one that still drains is taken up again: a servable is never called twice at once
+                return known
+            if not known.under_way and known.join(0):
+                del self._executors[key]
+        executor = Executor(servable, self._settings, self._post)
+        executor.start()
+        self._executors[id(servable)] = executor
+        return executor
+
+    def versions(self) -> list[Servable]:
+        """Those that have an alias, live first."""
+        found: dict[str, Servable] = {}
+        for each in (self._routes.live, self._routes.canary, self._routes.shadow):
+            if each is not None:
+                found.setdefault(each.version, each)
+        return list(found.values())
+
+    def named(self, version: str) -> tuple[Executor, Role]:
+        """The executor of a version that a request names, and the role it has."""
+        places: tuple[tuple[Executor | None, Role], ...] = (
+            (self._live, "live"),
+            (self._canary, "canary"),
+            (self._shadow, "shadow"),
+        )
+        for executor, role in places:
+            if executor is not None and executor.servable.version == version:
+                return executor, role
+        known = ", ".join(each.version for each in self.versions())
+        raise Refusal("unknown", f"model {self.model!r} has no version {version[:80]!r} loaded; it has: {known}")
+
+    def choose(self) -> tuple[Executor, Role]:
+        """Where a request goes that names no version: the executor, and its role."""
+        if self._canary is not None and self._random.random() < self._routes.canary_share:
+            return self._canary, "canary"
+        assert self._live is not None  # set by `route`
+        return self._live, "live"
+
+    def submit(self, executor: Executor, ticket: Ticket, on_shadow: Done) -> None:
+        """Give a request to its version and, where it is to be a pair, to the shadow at the same moment.
+
+        The pair is fair by construction: both tickets are put into queues of executors of equal rank (a thread each,
+        the same limits and batching) within microseconds, in random order, and nothing ever waits for the other. A
+        full shadow queue drops the pair before the answer is touched. Raises `Refusal` where live's queue is full.
+        """
+        now_s = time.monotonic()
+        refusal = executor.full(ticket.asked.rows, now_s, ticket.deadline_s - now_s)
+        if refusal is not None:
+            self.counts["refused_full"] += 1
+            raise refusal
+        shadow = self._shadow if executor is self._live and ticket.role == "live" else None
+        if shadow is None or not self._heads(now_s):
+            executor.submit(ticket)
+            return
+        if shadow.full(ticket.asked.rows, now_s, ticket.deadline_s - now_s) is not None:
+            self.counts["pairs_dropped"] += 1
+            executor.submit(ticket)
+            return
+        self.counts["pairs"] += 1
+        twin = Ticket(ticket.asked, ticket.request, "shadow", at_ns=ticket.at_ns, arrived_s=ticket.arrived_s)
+        twin.deadline_s, twin.done = ticket.deadline_s, on_shadow
+        ticket.first = self._random.random() < 0.5
+        twin.first = not ticket.first
+        for where, what in (
+            ((executor, ticket), (shadow, twin)) if ticket.first else ((shadow, twin), (executor, ticket))
+        ):
+            where.submit(what)
+
+    def _heads(self, now_s: float) -> bool:
+        """Whether this moment's requests are run on the shadow too; one throw of the coin for each slot of time."""
+        share = self._routes.shadow_share
+        if share >= 1:
+            return True
+        slot = now_s // self._settings.slot_s if self._settings.slot_s else now_s
+        if slot != self._slot[0]:
+            self._slot = (slot, self._random.random() < share)
+        return self._slot[1]
+
+    @property
+    def under_way(self) -> int:
+        """Requests in any queue or running, shadows too."""
+        return sum(each.under_way for each in self._executors.values())
+
+    def close(self) -> None:
+        """No more will be submitted."""
+        for each in self._executors.values():
+            each.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Counters and gauges, for `/stats` and `/metrics`."""
+        roles: Mapping[str, Executor | None] = {"live": self._live, "canary": self._canary, "shadow": self._shadow}
+        return {
+            "model": self.model,
+            "canary_share": self._routes.canary_share,
+            "shadow_share": self._routes.shadow_share,
+            "counts": dict(self.counts),
+            "versions": [
+                {
+                    "role": role,
+                    "version": each.servable.version,
+                    "digest": each.servable.digest,
+                    "waiting": each.waiting,
+                    "under_way": each.under_way,
+                    "requests": each.num_done,
+                    "batches": each.num_batches,
+                    "busy_s": each.busy_s,
+                }
+                for role, each in roles.items()
+                if each is not None
+            ],
+        }

@@ -1,0 +1,52 @@
+"""Which version each alias of a model means."""
+
+from dataclasses import dataclass
+
+from gatewise.core import GatewiseError
+
+from ._datatypes import DTYPES
+from ._servable import Servable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    """Which version each alias means. Shares are from 0 to 1, of the requests that name no version.
+
+    `canary_share` of them are answered by `canary` instead of `live`; `shadow_share` of those that `live` answers run
+    on `shadow` too. For an A/A comparison `shadow` is a second servable of the same version, loaded for itself.
+    """
+
+    live: Servable
+    canary: Servable | None = None
+    canary_share: float = 0.0
+    shadow: Servable | None = None
+    shadow_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, share, servable in (
+            ("canary", self.canary_share, self.canary),
+            ("shadow", self.shadow_share, self.shadow),
+        ):
+            if not 0 <= share <= 1:
+                raise GatewiseError(f"{name}_share must be from 0 to 1, not {share}")
+            if share and servable is None:
+                raise GatewiseError(f"{name}_share is {share:g}, but no version is {name}")
+        if self.shadow is self.live:
+            raise GatewiseError("live and shadow are one servable, which cannot run twice at once; load it once more")
+        for each in (self.live, self.canary, self.shadow):
+            if each is not None:
+                _check(self.live, each)
+
+
+def _check(live: Servable, other: Servable) -> None:
+    unknown = [port.datatype for port in (*other.inputs, *other.outputs) if port.datatype not in DTYPES]
+    if unknown:
+        raise GatewiseError(f"version {other.version!r} has the datatype {unknown[0]!r}\nvalid: {', '.join(DTYPES)}")
+    if other.model != live.model:
+        raise GatewiseError(f"{other.version!r} is a version of {other.model!r}, not of {live.model!r}")
+    if other.version == live.version and other.digest != live.digest:
+        raise GatewiseError(f"two versions of {live.model!r} have the label {live.version!r}: {live.digest[:12]} and "
+                            f"{other.digest[:12]}")  # fmt: skip
+    mine, theirs = ([(port.name, port.datatype, port.shape[1:]) for port in each.inputs] for each in (live, other))
+    if sorted(mine) != sorted(theirs):
+        raise GatewiseError(f"version {other.version!r} takes other inputs than {live.version!r}: {theirs}, not {mine}")

@@ -1,0 +1,133 @@
+"""The two doors of this package: `app` makes the ASGI application, `run` serves it until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gatewise.core import GatewiseError, MissingExtraError
+
+from ._routes import Routes
+from ._servable import Servable
+from ._settings import ServeSettings
+from ._summary import Summariser
+
+if TYPE_CHECKING:
+    from gatewise.monitor import Label, Record
+
+    from ._app import App
+
+
+BACKLOG = 4096
+"""Connections that wait to be accepted at most."""
+
+
+_SWITCH_S = 5e-4
+"""How long a thread may hold the interpreter while another waits. A model gives it back at each of its operations, and
+with Python's 5 ms it waits that long for it each time while the event loop is busy."""
+
+
+def app(
+    models: Sequence[Servable | Routes],
+    settings: ServeSettings | None = None,
+    *,
+    watch: Callable[[Record], object] | None = None,
+    label: Callable[[Label], object] | None = None,
+    metrics: Callable[[str], tuple[bytes, str]] | None = None,
+    summarise: Summariser | None = None,
+    refresh: Callable[[], object] | None = None,
+) -> App:
+    """An ASGI application that serves these models by the Open Inference Protocol v2.
+
+    Args:
+        models: a servable, or the routes of a model with canary and shadow.
+        watch: gets a `Record` of each request and version, in the event loop's thread: it must only queue.
+        label: gets late labels. metrics: the body of `/metrics` and its type, for an `Accept` header.
+        refresh: looks for changed versions; called in a thread.
+        summarise: what a record says of inputs and outputs; by default `Standard`.
+
+    Raises:
+        MissingExtraError: starlette or orjson is not installed.
+    """
+    try:
+        from ._app import App
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    routes = [each if isinstance(each, Routes) else Routes(live=each) for each in models]
+    return App(
+        routes,
+        settings or ServeSettings(),
+        watch=watch,
+        label=label,
+        metrics=metrics,
+        summarise=summarise,
+        refresh=refresh,
+    )
+
+
+def run(
+    application: App, *, host: str = "127.0.0.1", port: int = 8080, started: Callable[[str], object] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, drain and return.
+
+    Args:
+        port: 0 takes a free one. started: gets the server's address once it listens.
+    """
+    try:
+        import uvicorn
+
+        from ._corked import CorkedProtocol
+        from ._lifecycle import GracefulServer
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        http=CorkedProtocol,
+        ws="none",
+        lifespan="on",
+        backlog=BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, int(application.settings.drain_s)),
+    )
+    listening = _listen(host, port)
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        if started is not None:
+            shown = f"[{host}]" if ":" in host else host
+            started(f"http://{shown}:{listening.getsockname()[1]}")
+        GracefulServer(config, application).run(sockets=[listening])
+    finally:
+        sys.setswitchinterval(before_s)
+        listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that says it is TCP: where the protocol is left open, asyncio leaves Nagle's algorithm on (40 ms)."""
+    if not 0 <= port <= 65_535:
+        raise GatewiseError(f"a port is from 0 to 65535, not {port}")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(BACKLOG)  # before anybody is told the address
+        except OSError:
+            found.close()
+            raise
+    except OSError as error:
+        raise GatewiseError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return found
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    package = (error.name or "").partition(".")[0]
+    return MissingExtraError(package, "serve") if package in ("starlette", "uvicorn", "orjson") else error

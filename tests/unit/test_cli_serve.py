@@ -1,0 +1,120 @@
+"""What `gatewise serve` takes, and how it follows a registry."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from serve_calls import function
+
+from gatewise import serve, versions
+from gatewise.cli import _serve, _serve_arguments
+from gatewise.core import GatewiseError
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    top = argparse.ArgumentParser()
+    _serve_arguments.serve(top.add_subparsers(dest="command").add_parser)
+    return top.parse_args(["serve", *words])
+
+
+def test_the_defaults_are_safe() -> None:
+    found = parsed("encoder")
+    assert (found.host, found.port, found.registry) == ("127.0.0.1", 8080, "gatewise-registry")
+    assert (_serve.share("--canary", found.canary), _serve.share("--shadow", found.shadow)) == (0.05, 1.0)
+
+
+@pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("0.05", 0.05), ("100%", 1.0), ("0", 0.0)])
+def test_a_share(text: str, value: float) -> None:
+    assert _serve.share("--canary", text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["5", "101%", "-1%", "some", "nan", ""])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(GatewiseError, match="--canary"):
+        _serve.share("--canary", text)
+
+
+def test_a_plan_in_words() -> None:
+    plan = _serve.resources({"threads": "2", "threads.v2": "1", "memory.v2": "500MiB", "memory": "1gb"})
+    assert plan.share("v2") == serve.Share(threads=1, memory_bytes=500 << 20)
+    assert plan.share("v1") == serve.Share(threads=2, memory_bytes=10**9)
+
+
+@pytest.mark.parametrize("given", [{"threads": "0"}, {"threads": "many"}, {"memory": "5"}, {"memory.v1": "-5MB"}])
+def test_what_is_no_plan(given: dict[str, str]) -> None:
+    with pytest.raises(GatewiseError):
+        _serve.resources(given)
+
+
+@dataclass
+class Alias:
+    version: str | None
+
+
+class Registry:
+    """The aliases of one model; loading makes a function of the version's label."""
+
+    def __init__(self, **aliases: str | None) -> None:
+        self.now: dict[str, str | None] = {"live": None, "canary": None, "shadow": None, **aliases}
+        self.loaded: list[tuple[str, int | None]] = []
+
+    def aliases(self, model: str) -> dict[str, Alias]:
+        return {name: Alias(label) for name, label in self.now.items()}
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    found = Registry(live="v1")
+
+    def load(_: Any, model: str, label: str, *, threads: int | None = None) -> serve.Function:
+        if label == "bad":
+            raise GatewiseError("bad is refused: it does not compute what was registered")
+        found.loaded.append((label, threads))
+        return function(lambda x: x, label, model)
+
+    monkeypatch.setattr(versions, "load", load)
+    return found
+
+
+def test_aliases_are_followed_and_only_what_is_new_is_loaded(registry: Registry) -> None:
+    follower = serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
+    application = serve.app([follower.routes])
+    assert not follower.refresh(application)
+    registry.now |= {"shadow": "v2"}
+    assert follower.refresh(application)
+    routes = application.deployments["m"].routes
+    assert routes.shadow is not None
+    assert (routes.live.version, routes.shadow.version, routes.shadow_share) == ("v1", "v2", 1.0)
+    registry.now |= {"live": "v2", "shadow": None}
+    assert follower.refresh(application)
+    assert application.deployments["m"].routes.live is routes.shadow
+    assert registry.loaded == [("v1", 1), ("v2", 1)]
+
+
+def test_a_shadow_of_the_live_version_is_a_second_copy(registry: Registry) -> None:
+    registry.now["shadow"] = "v1"
+    follower = serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
+    assert follower.routes.shadow is not None
+    assert follower.routes.shadow is not follower.routes.live
+
+
+def test_a_version_that_cannot_be_loaded_changes_nothing(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    follower = serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
+    application = serve.app([follower.routes])
+    registry.now["live"] = "bad"
+    for _ in range(3):
+        assert not follower.refresh(application)
+    assert application.deployments["m"].routes.live.version == "v1"
+    assert capsys.readouterr().err.count("is refused") == 1
+    registry.now["live"] = "v1"
+    follower.refresh(application)
+    assert follower.problem is None
+
+
+def test_nothing_live_is_said_before_anything_listens(registry: Registry) -> None:
+    registry.now["live"] = None
+    with pytest.raises(GatewiseError, match="gatewise promote m"):
+        serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
