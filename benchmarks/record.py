@@ -25,16 +25,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gatewise.monitor import Label, Record
-from gatewise.monitor._log import Log
-from gatewise.monitor._log_read import read_entries
-from gatewise.monitor._log_settings import LogSettings
+from gatewise.monitor import Label, Log, LogSettings, Record, read_entries
 
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[3])
+from gatewise.monitor import Log
 from record import full_record, late_label, small
-from gatewise.monitor._log import Log
+
 folder, burst = sys.argv[1], int(sys.argv[2])
 with Log(folder, small()) as log:
     said = number = log.durable

@@ -1,7 +1,11 @@
 """Options of a workload: taken, or refused with the nearest name or the reason."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from torch import nn
+
+import gatewise
 from gatewise.core import GatewiseError
 from gatewise.workloads import WORKLOADS, workload
 from gatewise.workloads._byte_lm import ByteLMWorkload
@@ -55,3 +59,9 @@ def test_options_do_not_go_with_a_model_of_ones_own() -> None:
 def test_every_name_of_the_table_resolves() -> None:
     assert {"sentence-encoder", "byte-lm", "ffn", "operator"} <= set(WORKLOADS)
     assert all(callable(WORKLOADS[name]) for name in WORKLOADS)
+
+
+def test_a_saved_model_whose_inputs_are_not_known_is_refused(tmp_path: Path) -> None:
+    gatewise.save(nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2)), tmp_path / "saved")
+    with pytest.raises(GatewiseError, match=r"a Sequential, which takes no token ids.*\n.*package\.module:function"):
+        workload(model=str(tmp_path / "saved")).original()

@@ -6,9 +6,14 @@ import os
 import signal
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatewise.core import GatewiseError
+
+if TYPE_CHECKING:
+    from gatewise.monitor import Forwarder
 
 TOKEN = "GATEWISE_TOKEN"
 
@@ -23,30 +28,33 @@ def _forward(parsed: argparse.Namespace) -> int:
 
     if not Path(parsed.folder).is_dir():
         raise GatewiseError(f"{parsed.folder}: there is no such folder of records")
-    link = serve.http_link(parsed.to, token=os.environ.get(TOKEN, ""))
-    forwarder = monitor.Forwarder(parsed.folder, parsed.edge, link)
-    if parsed.once:
-        before = None
-        while forwarder.state != before:
-            before = forwarder.state
-            forwarder.step()
-            if forwarder.state.problem is not None:
-                raise GatewiseError(f"{parsed.to}: {forwarder.state.problem}")
-    else:
-        stop = threading.Event()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: stop.set())
-        print(f"gatewise: forwarding {parsed.folder} to {parsed.to} as {parsed.edge}", file=sys.stderr)
-        forwarder.run(stop)
+    with closing(serve.HttpLink(parsed.to, token=os.environ.get(TOKEN, ""))) as link:
+        forwarder = monitor.Forwarder(parsed.folder, parsed.edge, link)
+        if parsed.once:
+            _until_all_is_sent(forwarder, parsed.to)
+        else:
+            stop = threading.Event()
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, lambda *_: stop.set())
+            print(f"gatewise: forwarding {parsed.folder} to {parsed.to} as {parsed.edge}", file=sys.stderr)
+            forwarder.run(stop)
     state = forwarder.state
     if parsed.json:
-        print(
-            json.dumps({"until": state.until, "entries": state.entries, "lost": state.lost, "problem": state.problem})
-        )
+        told = {"until": state.until, "entries": state.entries, "lost": state.lost, "problem": state.problem}
+        print(json.dumps(told))
         return 0
     lost = sum(last - first + 1 for first, last in state.lost)
     print(f"sent {state.entries} entries; all up to number {state.until} is held" + (f"; {lost} lost" if lost else ""))
     return 0
+
+
+def _until_all_is_sent(forwarder: "Forwarder", to: str) -> None:
+    before = None
+    while forwarder.state != before:
+        before = forwarder.state
+        forwarder.step()
+        if forwarder.state.problem is not None:
+            raise GatewiseError(f"{to}: {forwarder.state.problem}")
 
 
 def _collect(parsed: argparse.Namespace) -> int:

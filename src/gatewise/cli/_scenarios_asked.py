@@ -81,7 +81,7 @@ def asked(parsed: argparse.Namespace) -> dict[str, Any]:
         and parsed.p99 is not None
         and scenario in ("server", "offline"),
         "p99_s": None if parsed.p99 is None else duration("--p99", parsed.p99),
-        "budget_s": duration("--budget", parsed.budget or "60s"),
+        "budget_s": duration("--budget", parsed.budget or ("120s" if scenario == "server" else "60s")),
         "price_per_hour": parsed.price_per_hour,
         "utilisation": parsed.utilisation,
         **settings,

@@ -61,27 +61,32 @@ def collector(receive: Callable[[bytes], bytes], *, token: str = "", facts: Call
     return Starlette(routes=[Route(PATH, take, methods=["POST"]), Route("/gatewise/v1/edges", edges)])
 
 
-def http_link(url: str, *, token: str = "", timeout_s: float = 30.0) -> Callable[[bytes], bytes]:
-    """A transport for a `Forwarder`: posts a batch to the collector at `url` and brings its answer.
+class HttpLink:
+    """A transport for a `Forwarder`: posts a batch to the collector at `url` and brings its answer. Close it at last.
 
     Raises:
         GatewiseError: `url` is none. When called: the collector refused. A link that is down raises httpx2's errors.
         MissingExtraError: httpx2 is not installed.
     """
-    if not url.startswith(("http://", "https://")):
-        raise GatewiseError(f"a collector is named by a URL such as http://central:8090, not {url!r}")
-    try:
-        import httpx2
-    except ImportError:
-        raise MissingExtraError("httpx2", "serve") from None
-    client = httpx2.Client(timeout=timeout_s, trust_env=False)
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    target = url.rstrip("/") + PATH
 
-    def send(data: bytes) -> bytes:
-        answer = client.post(target, content=data, headers=headers)
+    def __init__(self, url: str, *, token: str = "", timeout_s: float = 30.0) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise GatewiseError(f"a collector is named by a URL such as http://central:8090, not {url!r}")
+        try:
+            import httpx2
+        except ImportError:
+            raise MissingExtraError("httpx2", "serve") from None
+        self._url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx2.Client(timeout=timeout_s, trust_env=False, headers=headers)
+
+    def __call__(self, data: bytes) -> bytes:
+        """Send a batch."""
+        answer = self._client.post(self._url + PATH, content=data)
         if answer.status_code != 200:
-            raise GatewiseError(f"{url} answered {answer.status_code}: {answer.text[:200]}")
+            raise GatewiseError(f"{self._url} answered {answer.status_code}: {answer.text[:200]}")
         return answer.content
 
-    return send
+    def close(self) -> None:
+        """Let the connection go."""
+        self._client.close()

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gatewise.core import GatewiseError, MissingExtraError
-from gatewise.monitor import Record, Role
+from gatewise.monitor import Label, Record, Role
 
+from ._late_labels import labels_of
+from ._refusal import Refusal
 from ._watched import Body, Message, Receive, Seen, Send, Watched, record_of, request_id
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ HOP = {
 """Headers that belong to one connection (RFC 9110, 7.6.1)."""
 ANEW = {b"host", b"content-length"}
 """Headers of a request that are written anew for the server behind."""
+
+
+LABELS = "/gatewise/v1/labels"
+"""Where the proxy itself takes late labels, as `gatewise serve` does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +82,20 @@ class Asked:
 class Proxy:
     """The ASGI application. `counts`: pairs that were made, left out, and failed; records that could not be made."""
 
-    def __init__(self, upstream: Upstream, plan: Watched, watch: Callable[[Record], object], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        plan: Watched,
+        watch: Callable[[Record], object],
+        *,
+        label: Callable[[Label], object] | None = None,
+        seed: int = 0,
+    ) -> None:
         try:
             import httpx2
         except ImportError:
             raise MissingExtraError("httpx2", "serve") from None
-        self.upstream, self.plan, self.watch = upstream, plan, watch
+        self.upstream, self.plan, self.watch, self.label = upstream, plan, watch, label
         self.counts = {"pairs": 0, "left_out": 0, "shadow_failed": 0, "failures": 0}
         self._random = random.Random(seed)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -115,6 +129,9 @@ class Proxy:
         if body is None:
             await _say(send, 413, f"a request has {self.upstream.most_bytes} bytes at most here")
             return
+        if self.label is not None and scope["method"] == "POST" and scope["path"] == LABELS:
+            await self._labels(body, send)
+            return
         first = self._drawn() if self.plan.watches(scope) else None
         name = request_id(scope["headers"], self.plan.id_header)
         asked = Asked(scope=scope, body=body, request=name, at_ns=time.time_ns(), first=first)
@@ -126,6 +143,22 @@ class Proxy:
             await asyncio.sleep(0)
             self._start_shadow(asked)
         await answering
+
+    async def _labels(self, body: bytes, send: Send) -> None:
+        import orjson
+
+        assert self.label is not None
+        try:
+            labels = labels_of(orjson.loads(body))
+        except orjson.JSONDecodeError:
+            await _say(send, 400, "the body is not JSON")
+            return
+        except Refusal as refusal:
+            await _say(send, refusal.status, str(refusal))
+            return
+        for each in labels:
+            self.label(each)
+        await _say(send, 202, "", {"accepted": len(labels)})
 
     def _drawn(self) -> bool | None:
         """Whether the live server is asked first; None where this request gets no shadow."""
@@ -229,10 +262,10 @@ class Proxy:
             self.counts["failures"] += 1
 
 
-async def _say(send: Send, status: int, message: str) -> int:
+async def _say(send: Send, status: int, error: str, told: dict[str, int] | None = None) -> int:
     import orjson
 
-    body = orjson.dumps({"error": message})
+    body = orjson.dumps({"error": error} if told is None else told)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,13 @@ class TextModel(Workload):
         return {"workload": self.name, "data": texts, "model_sha256": digest.hexdigest()}
 
     def original(self) -> nn.Module:
-        return surgery.load(self.folder)
+        model = surgery.load(self.folder)
+        if not {"input_ids", "kwargs"} & set(signature(model.forward).parameters):
+            raise GatewiseError(
+                f"{self.folder} holds a {type(model).__name__}, which takes no token ids, so its inputs are not known"
+                "\ngive package.module:function, which returns the model and its inputs (docs/own-model.md)"
+            )
+        return model
 
     @cached_property
     def _texts(self) -> tuple[str, ...]:
