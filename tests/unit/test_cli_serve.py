@@ -8,7 +8,7 @@ import pytest
 from serve_calls import function
 
 from gatewise import serve, versions
-from gatewise.cli import _serve, _serve_arguments
+from gatewise.cli import _serve_arguments, _serve_settings
 from gatewise.core import GatewiseError
 
 
@@ -21,22 +21,25 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_the_defaults_are_safe() -> None:
     found = parsed("encoder")
     assert (found.host, found.port, found.registry) == ("127.0.0.1", 8080, "gatewise-registry")
-    assert (_serve.share("--canary", found.canary), _serve.share("--shadow", found.shadow)) == (0.05, 1.0)
+    assert (_serve_settings.share("--canary", found.canary), _serve_settings.share("--shadow", found.shadow)) == (
+        0.05,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("0.05", 0.05), ("100%", 1.0), ("0", 0.0)])
 def test_a_share(text: str, value: float) -> None:
-    assert _serve.share("--canary", text) == pytest.approx(value)
+    assert _serve_settings.share("--canary", text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["5", "101%", "-1%", "some", "nan", ""])
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(GatewiseError, match="--canary"):
-        _serve.share("--canary", text)
+        _serve_settings.share("--canary", text)
 
 
 def test_a_plan_in_words() -> None:
-    plan = _serve.resources({"threads": "2", "threads.v2": "1", "memory.v2": "500MiB", "memory": "1gb"})
+    plan = _serve_settings.resources({"threads": "2", "threads.v2": "1", "memory.v2": "500MiB", "memory": "1gb"})
     assert plan.share("v2") == serve.Share(threads=1, memory_bytes=500 << 20)
     assert plan.share("v1") == serve.Share(threads=2, memory_bytes=10**9)
 
@@ -44,7 +47,7 @@ def test_a_plan_in_words() -> None:
 @pytest.mark.parametrize("given", [{"threads": "0"}, {"threads": "many"}, {"memory": "5"}, {"memory.v1": "-5MB"}])
 def test_what_is_no_plan(given: dict[str, str]) -> None:
     with pytest.raises(GatewiseError):
-        _serve.resources(given)
+        _serve_settings.resources(given)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from rich.console import Console
 from gatewise.monitor import Record
 from gatewise.monitor._cost import Machine
 from gatewise.monitor._status import StatusSettings, status_of
-from gatewise.monitor._terminal import render, show
+from gatewise.monitor._terminal import render, status_terminal
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_narrow_window_keeps_the_verdicts(found: dict[str, Any]) -> None:
 def test_an_old_encoding_gets_plain_signs(found: dict[str, Any]) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    show(found, Console(file=stream, width=100, color_system=None))
+    status_terminal(found, Console(file=stream, width=100, color_system=None))
     stream.flush()
     text = raw.getvalue().decode("ascii")
     assert "x worse" in text

@@ -28,8 +28,12 @@ from ._live import LiveJudge as LiveJudge
 from ._live_report import LiveComparison as LiveComparison
 from ._live_settings import LiveSettings as LiveSettings
 from ._log import Log as Log
+from ._log import LogState as LogState
+from ._log_read import log_facts as log_facts
+from ._log_read import read_entries as read_entries
 from ._log_read import read_labels as read_labels
 from ._log_read import read_records as read_records
+from ._log_rows import Entry as Entry
 from ._log_settings import LogSettings as LogSettings
 from ._notify import Action as Action
 from ._notify import ActionGuard as ActionGuard
@@ -49,6 +53,9 @@ from ._record import Status as Status
 from ._reference import Reference as Reference
 from ._rules import ServiceGoal as ServiceGoal
 from ._rules import write_rules as write_rules
+from ._sketch import CategorySketch as CategorySketch
+from ._sketch import NumberSketch as NumberSketch
+from ._sketch import Quantile as Quantile
 from ._status import StatusReader as StatusReader
 from ._status import StatusSettings as StatusSettings
 from ._status import status as status
@@ -57,4 +64,9 @@ from ._status_follow import follow as follow
 from ._status_kept import keep_settings as keep_settings
 from ._status_kept import kept_settings as kept_settings
 from ._status_sources import judge_names as judge_names
-from ._terminal import show as status_terminal
+from ._status_sources import live_settings as live_settings
+from ._status_sources import replay as replay
+from ._status_told import keep_health as keep_health
+from ._terminal import status_terminal as status_terminal
+from ._watches import Watches as Watches
+from ._watches import WatchSettings as WatchSettings

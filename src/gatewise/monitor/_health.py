@@ -240,6 +240,7 @@ class HealthWatch:
                     {
                         "model": self.name,
                         "version": self.version,
+                        "feature": each.feature,
                         "site": place.site.path,
                         "measure": each.feature.removeprefix(f"{place.site.path} "),
                         "value": self._latest.get(each.feature),

@@ -101,9 +101,11 @@ class Reference:
 
     Attributes:
         histograms: by name: `input NAME`, `output NAME`, `confidence`, `prediction`, and `prediction = CLASS` (1 or 0).
+        after_ns: live records up to this Unix time are not compared with it: it was made of them, or came after them.
     """
 
     histograms: Mapping[str, Histogram]
+    after_ns: int = 0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Reference":
@@ -160,7 +162,10 @@ class Reference:
         """The reference of both sets of records. Both must watch the same."""
         if set(self.histograms) != set(other.histograms):
             raise GatewiseError("two references that watch different features cannot be merged")
-        return Reference(histograms={name: own.merged(other.histograms[name]) for name, own in self.histograms.items()})
+        return Reference(
+            histograms={name: own.merged(other.histograms[name]) for name, own in self.histograms.items()},
+            after_ns=max(self.after_ns, other.after_ns),
+        )
 
     def to_json(self) -> str:
         """One JSON document."""
@@ -168,7 +173,8 @@ class Reference:
             name: [[number, each.counts[number]] for number in sorted(each.counts)]
             for name, each in sorted(self.histograms.items())
         }
-        return json.dumps({"schema": SCHEMA, "histograms": histograms}, separators=(",", ":"))
+        after = {"after_ns": self.after_ns} if self.after_ns else {}
+        return json.dumps({"schema": SCHEMA, **after, "histograms": histograms}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Reference":
@@ -177,6 +183,9 @@ class Reference:
             document: Any = json.loads(text)
             if document["schema"] != SCHEMA:
                 raise GatewiseError(f"not a reference: schema {document['schema']!r}, valid: {SCHEMA!r}")
+            after_ns = document.get("after_ns", 0)
+            if type(after_ns) is not int or after_ns < 0:
+                raise GatewiseError(f"not a reference: after_ns is a time in nanoseconds, not {after_ns!r}")
             histograms: dict[str, Histogram] = {}
             for name, pairs in document["histograms"].items():
                 counts = {int(number): int(count) for number, count in pairs}
@@ -185,7 +194,7 @@ class Reference:
                 histograms[str(name)] = Histogram(counts=counts)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GatewiseError(f"not a reference: {type(error).__name__}: {error}") from error
-        return cls(histograms=histograms)
+        return cls(histograms=histograms, after_ns=after_ns)
 
 
 def _plain(record: Record) -> dict[str, float]:

@@ -13,13 +13,13 @@ from typing import Any
 
 from gatewise.core import GatewiseError, unknown_name
 
-from . import _status_sources as sources
 from ._alarm import Alarm
 from ._cost import Machine, Meter
 from ._cost_json import bill_json
 from ._record import Label, Record
 from ._status_labels import labelled
 from ._status_plain import plain
+from ._status_sources import check_folder, command, read, replay, watchers
 from ._status_told import told_alarms
 from ._status_traffic import slim, streams, timeline, traffic, window_of
 from ._status_words import headline
@@ -68,10 +68,10 @@ def status(folder: str | Path, settings: StatusSettings | None = None) -> dict[s
         GatewiseError: no such folder, one without records, a model that is not in it.
     """
     folder = Path(folder)
-    sources.check_folder(folder)
+    check_folder(folder)
     asked = settings or StatusSettings()
     notes: list[str] = []
-    entries = sources.read(folder, until_ns=asked.until_ns, damaged=notes.append)
+    entries = read(folder, until_ns=asked.until_ns, damaged=notes.append)
     return status_of(entries, asked, folder=str(folder), notes=notes)
 
 
@@ -93,7 +93,7 @@ class StatusReader:
 
     def __init__(self, settings: StatusSettings, *, folder: str) -> None:
         self.settings, self.folder = settings, folder
-        self._watchers = sources.watchers(folder, settings.judge)
+        self._watchers = watchers(folder, settings.judge)
         self._kept: deque[Record] = deque(maxlen=settings.limit)
         self._labels: dict[tuple[str, int], float] = {}
         self._alarms: list[Alarm] = []
@@ -122,7 +122,7 @@ class StatusReader:
     def _shown(self, alarms: Iterable[Alarm]) -> list[Alarm]:
         """Those that were asked for, with the command that comes to them again from this very folder."""
         return [
-            replace(alarm, replay=sources.replay(self.folder, alarm))
+            replace(alarm, replay=replay(self.folder, alarm))
             for alarm in alarms
             if alarm.at_ns <= self._until_ns and self.settings.model in (None, alarm.model)
         ]
@@ -138,7 +138,7 @@ class StatusReader:
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "folder": self.folder,
-            "replay": sources.command(self.folder, asked.model, asked.until_ns),
+            "replay": command(self.folder, asked.model, asked.until_ns),
             "registry": self._watchers.registry,
             "asked": {"model": asked.model, "since_ns": asked.since_ns, "until_ns": asked.until_ns},
             "confidence": asked.confidence,
@@ -153,7 +153,7 @@ class StatusReader:
             "comparisons": _of(asked.model, self._watchers.comparisons()),
             "alarms": sorted(alarms, key=lambda alarm: alarm.at_ns),
             "drift": _of(asked.model, self._watchers.drift()),
-            "health": _of(asked.model, self._watchers.health()),
+            "health": _of(asked.model, self._watchers.health(self._until_ns)),
             "labelled": labelled(found, self._labels, asked.confidence),
             "cost": _cost(kept, window, asked.machine) if window else None,
             "notes": [*said, *self._watchers.notes],

@@ -56,7 +56,7 @@ def follow(folder: Path, settings: StatusSettings, *, every_s: float = 2.0) -> i
     """Show the status in the terminal and renew it until Ctrl-C; 0 then. Where nobody looks on, it is printed anew."""
     from rich.console import Console
 
-    from ._terminal import show
+    from ._terminal import status_terminal
 
     follower = Follower(folder, settings)
     console = Console(file=sys.stdout, highlight=False)
@@ -65,7 +65,7 @@ def follow(folder: Path, settings: StatusSettings, *, every_s: float = 2.0) -> i
             document = follower.document()
             if console.is_terminal:
                 console.clear()
-            show(document, console)
+            status_terminal(document, console)
             console.print(f"\nevery {every_s:g} s; Ctrl-C ends it", style="dim", highlight=False)
             time.sleep(every_s)
     except KeyboardInterrupt:

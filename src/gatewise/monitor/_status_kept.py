@@ -9,8 +9,9 @@ from typing import Any
 from gatewise.core import GatewiseError, unknown_name
 
 NAME, SCHEMA = "monitor.json", "gatewise.monitor-settings/1"
-SECTIONS = ("judge", "drift", "machine", "service")
-"""`judge`: as `--set` takes it; `drift`: of `DriftSettings`; `machine`: of `Machine`; `service`: `registry`, a path."""
+SECTIONS = ("judge", "drift", "errors", "estimate", "machine", "service")
+"""`judge`: as `--set` takes it; `drift`, `errors`: of `DriftSettings`, `ErrorSettings`; `estimate`: `learn`, a number;
+`machine`: of `Machine`; `service`: `registry`, a path. There is a watch for errors where the section is there."""
 
 
 def keep_settings(folder: str | Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -45,7 +46,7 @@ def kept_settings(folder: Path) -> dict[str, dict[str, Any]]:
         raise GatewiseError(f"{path} is damaged: {error}\nwithout it the settings are the default ones") from error
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise GatewiseError(f"{path} does not hold {SCHEMA}")
-    held: dict[str, Any] = {name: found.get(name, {}) for name in SECTIONS}
+    held: dict[str, Any] = {name: found[name] for name in SECTIONS if name in found}
     if not all(isinstance(section, dict) for section in held.values()):
         raise GatewiseError(f"{path} is damaged: each of {', '.join(SECTIONS)} is an object")
     return held

@@ -9,8 +9,12 @@ from typing import Any
 from gatewise.core import GatewiseError, unknown_name
 
 from ._alarm import Alarm
+from ._drift import DriftSettings
+from ._errors import ErrorSettings
 from ._record import Label, Record
 from ._status_kept import kept_settings
+from ._status_told import kept_health
+from ._watches import Watches, WatchSettings
 
 HOUR_NS = 3600 * 10**9
 
@@ -55,23 +59,19 @@ class Watchers:
     """
 
     def __init__(self, judge: Any, folder: Path, kept: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        held = kept or {}
         self._judge, self._folder = judge, folder
-        self._settings = (kept or {}).get("drift", {})
-        self.registry: str | None = (kept or {}).get("service", {}).get("registry")
-        self._drifts: dict[tuple[str, str], Any] = {}
+        self.registry: str | None = held.get("service", {}).get("registry")
         self.notes: list[str] = []
+        self._watches = Watches(folder, _watched(held), note=self.notes.append)
 
     def add(self, record: Record) -> list[Alarm]:
         """Show a record to all of them."""
-        key = (record.model, record.version)
-        if key not in self._drifts:
-            self._drifts[key] = self._drift_watch(*key)
-        watch = self._drifts[key]
-        return [*self._judge.add(record), *(watch.add(record) if watch is not None and record.role == "live" else [])]
+        return [*self._judge.add(record), *self._watches.add(record)]
 
     def label(self, label: Label) -> list[Alarm]:
-        """Show a label to the judge."""
-        return list(self._judge.label(label))
+        """Show a label to all of them."""
+        return [*self._judge.label(label), *self._watches.label(label)]
 
     def comparisons(self) -> list[Any]:
         """The judge's, as they stand."""
@@ -79,31 +79,23 @@ class Watchers:
 
     def drift(self) -> list[Any] | None:
         """Every feature that is watched; None where none is."""
-        found = [
-            {"model": model, "version": version} | each
-            for (model, version), watch in self._drifts.items()
-            if watch is not None
-            for each in watch.drifts()
-        ]
-        return found or None
+        return self._watches.drift() or None
 
-    def health(self) -> list[Any] | None:
-        """None: the activations are not in the records."""
-        return None
+    def health(self, until_ns: int) -> list[Any] | None:
+        """What the server wrote down of the activations last, which no record holds; None where it did not."""
+        return kept_health(self._folder, until_ns)
 
-    def _drift_watch(self, model: str, version: str) -> Any:
-        path = self._folder / "references" / model / f"{version}.json"
-        if not path.resolve().is_relative_to((self._folder / "references").resolve()) or not path.is_file():
-            return None
-        from ._drift import DriftSettings, DriftWatch
-        from ._reference import Reference
 
-        try:
-            reference = Reference.from_json(path.read_text("utf-8"))
-        except (GatewiseError, OSError, UnicodeDecodeError) as error:
-            self.notes.append(f"{path} cannot be read, the drift of {model} {version} is not watched: {error}")
-            return None
-        return DriftWatch(reference, model=model, version=version, settings=DriftSettings(**self._settings))
+def _watched(kept: Mapping[str, Mapping[str, Any]]) -> WatchSettings:
+    """The watches that a server was told to run. What it learnt of its first traffic is a file by now."""
+    try:
+        return WatchSettings(
+            drift=DriftSettings(**kept.get("drift", {})),
+            errors=ErrorSettings(**kept["errors"]) if "errors" in kept else None,
+            learn_estimate=kept.get("estimate", {}).get("learn", 0),
+        )
+    except TypeError as error:
+        raise GatewiseError(f"the settings that are kept in the folder are of another version: {error}") from error
 
 
 BUDGET = ("one_in", "requests_per_s", "share", "started")

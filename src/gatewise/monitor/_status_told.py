@@ -1,14 +1,19 @@
-"""Alarms that no record holds the evidence of, such as those of activations: from the log of alarms in the folder."""
+"""What no record holds the evidence of, such as activations: from what the server wrote beside the records."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gatewise.core import GatewiseError
+
 from ._alarm import Alarm
+from ._status_plain import plain
 
 NAME = "alarms.jsonl"
 """One `gatewise.alarm/1` a line, as `LogFile` writes them."""
+HEALTH, HEALTH_SCHEMA = "health.json", "gatewise.health/1"
+"""The activations as they stood when the server last wrote them down."""
 FIELDS = {"kind": str, "model": str, "version": str, "at_ns": int, "summary": str}
 
 
@@ -58,3 +63,29 @@ def _alarm(line: str) -> Alarm | None:
         summary=held["summary"],
         evidence=evidence if isinstance(evidence, dict) else {},
     )
+
+
+def keep_health(folder: str | Path, features: Sequence[Mapping[str, Any]], at_ns: int) -> None:
+    """Write down what `HealthWatch.features` says; replaces what was there. Raises `GatewiseError` where it cannot."""
+    path = Path(folder) / HEALTH
+    document = plain({"schema": HEALTH_SCHEMA, "at_ns": at_ns, "features": list(features)})
+    try:
+        beside = path.with_suffix(".tmp")
+        beside.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise GatewiseError(f"cannot write {path}: {error.strerror}") from error
+
+
+def kept_health(folder: Path, until_ns: int) -> list[Any] | None:
+    """What `keep_health` wrote, if that was not later than `until_ns`; None where there is nothing to read."""
+    try:
+        found: Any = json.loads((folder / HEALTH).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or found.get("schema") != HEALTH_SCHEMA or type(found.get("at_ns")) is not int:
+        return None
+    features = found.get("features")
+    if found["at_ns"] > until_ns or not isinstance(features, list):
+        return None
+    return [each for each in features if isinstance(each, dict) and isinstance(each.get("model"), str)] or None

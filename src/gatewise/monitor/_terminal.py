@@ -32,7 +32,7 @@ NICE = (
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
 
 
-def show(document: Document, console: "Console | None" = None) -> None:
+def status_terminal(document: Document, console: "Console | None" = None) -> None:
     """Print the status to `console`, by default to stdout."""
     from rich.console import Console
 
@@ -50,7 +50,7 @@ def render(document: Document, width: int = 100) -> str:
     from rich.console import Console
 
     buffer = io.StringIO()
-    show(document, Console(file=buffer, width=width, color_system=None, force_terminal=False))
+    status_terminal(document, Console(file=buffer, width=width, color_system=None, force_terminal=False))
     return buffer.getvalue()
 
 

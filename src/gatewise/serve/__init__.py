@@ -1,12 +1,14 @@
 """Versions of models behind HTTP: the Open Inference Protocol, batching, shadow and canary."""
 
+from ._collect import HttpLink as HttpLink
 from ._collect import collector as collector
-from ._collect import http_link as http_link
 from ._follow import Follower as Follower
 from ._follow import Shares as Shares
 from ._function import Function as Function
 from ._function import Tensor as Tensor
 from ._function import echo as echo
+from ._health_link import HealthLink as HealthLink
+from ._health_link import HealthLinks as HealthLinks
 from ._listen import listen as listen
 from ._proxy import Proxy as Proxy
 from ._proxy import Upstream as Upstream
@@ -24,6 +26,8 @@ from ._summary import Standard as Standard
 from ._summary import Summariser as Summariser
 from ._summary import Summary as Summary
 from ._summary import fingerprint as fingerprint
+from ._undo import Undo as Undo
+from ._undo import check_kinds as check_kinds
 from ._watched import Watched as Watched
 from ._watched import WatchedApp as WatchedApp
 from ._watching import Watching as Watching

@@ -83,6 +83,8 @@ class Executor:
         self.busy_s = 0.0
         self._running: tuple[float, float] = (0.0, 0.0)
         self._expected = 1
+        self._ended_s = 0.0
+        self._patience = 1.0
         self._good: Arrays = {}
 
     @property
@@ -198,22 +200,25 @@ class Executor:
         return batch
 
     def _gather(self, waiting: deque[Ticket]) -> None:
-        """Wait until half of those that were under way with the last batch are there.
+        """Wait for those that were under way with the last batch, as long as that pays.
 
-        The other half may as well be on its way to the callers and back while this one runs: two groups that take
-        turns keep the model busy, where one large group leaves it idle until the last of its callers came again.
+        Callers that were answered together come again together. What a batch costs whatever its rows is saved by each
+        batch that need not run, so a pause for `missing` more rows beside `rows` is worth `fixed * missing / rows`.
         """
-        rows = sum(each.asked.rows for each in waiting)
         limit = self._settings.max_batch
-        if 2 * len(waiting) >= self._expected or rows >= limit or waiting[0].asked.key is None:
-            return
-        until_s = time.monotonic() + min(self._settings.max_wait_s, self._cost.batch_s(rows) / 2)
-        while 2 * len(waiting) < self._expected and rows < limit:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0 or not self._fetch(waiting, left_s):
+        rows = sum(each.asked.rows for each in waiting)
+        since_s = max(self._ended_s, waiting[-1].arrived_s)
+        while len(waiting) < self._expected and rows < limit and waiting[0].asked.key is not None:
+            missing = min(self._expected - len(waiting), limit - rows)
+            worth_s = max(self._cost.fixed_s() * missing / rows, self._cost.batch_s(rows) / 32)
+            left_s = since_s + min(self._settings.max_wait_s, self._patience * worth_s) - time.monotonic()
+            if not self._fetch(waiting, left_s):
                 self._expected = len(waiting)  # in vain: fewer are expected from now on
+                self._patience = max(self._patience / 2, 1 / 32)
                 return
+            self._patience = min(self._patience * 2, 1.0)
             rows += waiting[-1].asked.rows
+            since_s = time.monotonic()
 
     def _expire(self, expired: list[Ticket], now_s: float) -> None:
         for each in expired:
@@ -254,6 +259,7 @@ class Executor:
                 end = at + each.asked.rows
                 each.outputs = {name: found[at:end] for name, found in outputs.items()}
                 at = end
+        self._ended_s = end_s
         self._expected = max(len(batch), self.under_way)
         self.num_done += len(batch)
         self._post(batch)

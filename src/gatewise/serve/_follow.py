@@ -35,7 +35,16 @@ class Follower:
     and `problem` says why. Loading happens in the caller's thread; only the swap is done by the server's.
     """
 
-    def __init__(self, registry: Registry, model: str, *, shares: Shares, plan: ResourcePlan) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        model: str,
+        *,
+        shares: Shares,
+        plan: ResourcePlan,
+        wrap: Callable[[Servable], Servable] | None = None,
+    ) -> None:
+        self._wrap = wrap
         self._registry = registry
         self._model = model
         self._shares = shares
@@ -82,6 +91,7 @@ class Follower:
         found = kept.get(key) or self._loaded.get(key)
         if found is None:
             found = load(self._registry, self._model, label, threads=self._plan.share(label).threads)
+            found = found if self._wrap is None else self._wrap(found)
         kept[key] = found
         return found
 

@@ -13,8 +13,8 @@ class ServeSettings:
     Attributes:
         max_batch: rows that run together at most. A larger request is not cut: it runs alone.
         max_rows: rows of one request at most; a larger one is refused (400).
-        max_wait_s: how long a batch waits for more rows at most. It waits only for half of those that were under
-            way with the last batch, and never longer than half of what a batch takes.
+        max_wait_s: the longest pause between two requests that a batch waits out. It waits only for those that were
+            under way with the last batch, and only as long as a fuller batch gains more than the pause costs.
         max_queue: requests that may wait for one version. max_queue_s: how long the wait may be, as expected from
             the times of the last batches. Beyond either a request is refused at once (503).
         deadline_s: a request's time from arrival to answer, where it states none itself; 504 after it.
@@ -32,7 +32,7 @@ class ServeSettings:
 
     max_batch: int = 32
     max_rows: int = 4096
-    max_wait_s: float = 0.002
+    max_wait_s: float = 0.01
     max_queue: int = 1024
     max_queue_s: float = 0.5
     deadline_s: float = 30.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,14 +14,16 @@ from starlette.routing import Route
 
 from gatewise import __version__
 from gatewise.core import GatewiseError
-from gatewise.monitor import Label
 
 from ._encode import dumps
 from ._http import body, check_type
+from ._late_labels import labels_of
 from ._refusal import Refusal, bad
 from ._servable import Port
 
 if TYPE_CHECKING:
+    from gatewise.monitor import Label
+
     from ._deployment import Deployment
     from ._inference import Inferences
     from ._settings import ServeSettings
@@ -190,10 +190,7 @@ class Side:
         if self._label is None:
             raise Refusal("unknown", "this server keeps no labels")
         document = await self._document(request)
-        given = document.get("labels") if isinstance(document, dict) else None
-        if not isinstance(given, list) or not given:
-            raise bad("the body must be an object with labels: a list of objects with request and value")
-        labels = [_label(each, index) for index, each in enumerate(given)]
+        labels = labels_of(document)
         for each in labels:
             self._label(each)
         return self._json({"accepted": len(labels)}, 202)
@@ -210,21 +207,3 @@ class Side:
 
 def _tensor(port: Port) -> dict[str, Any]:
     return {"name": port.name, "datatype": port.datatype, "shape": list(port.shape)}
-
-
-def _label(given: object, index: int) -> Label:
-    if not isinstance(given, dict):
-        raise bad(f"labels[{index}] must be an object with request and value")
-    request, row, value = given.get("request"), given.get("row", 0), given.get("value")
-    at_ns = given.get("at_ns", time.time_ns())
-    unknown = sorted(set(given) - {"request", "row", "value", "at_ns"})
-    if unknown:
-        raise bad(f"labels[{index}]: unknown key {unknown[0][:80]!r}; valid: request, row, value, at_ns")
-    if not isinstance(request, str) or not 0 < len(request) <= 512:
-        raise bad(f"labels[{index}]: request must be the id of a request")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise bad(f"labels[{index}]: value must be a finite number")
-    for name, each in (("row", row), ("at_ns", at_ns)):
-        if type(each) is not int or not 0 <= each < 1 << 63:
-            raise bad(f"labels[{index}]: {name} must be a whole number from 0 up")
-    return Label(request=request, row=row, value=float(value), at_ns=at_ns)

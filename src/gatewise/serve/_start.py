@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gatewise.core import GatewiseError, MissingExtraError
+from gatewise.core import MissingExtraError
 
+from ._listen import BACKLOG, address, bound
 from ._routes import Routes
 from ._servable import Servable
 from ._settings import ServeSettings
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from gatewise.monitor import Label, Record
 
     from ._app import App
-
-
-BACKLOG = 4096
-"""Connections that wait to be accepted at most."""
 
 
 _SWITCH_S = 5e-4
@@ -96,36 +92,16 @@ def run(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(application.settings.drain_s)),
     )
-    listening = _listen(host, port)
+    listening = bound(host, port)
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     try:
         if started is not None:
-            shown = f"[{host}]" if ":" in host else host
-            started(f"http://{shown}:{listening.getsockname()[1]}")
+            started(address(host, listening))
         GracefulServer(config, application).run(sockets=[listening])
     finally:
         sys.setswitchinterval(before_s)
         listening.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that says it is TCP: where the protocol is left open, asyncio leaves Nagle's algorithm on (40 ms)."""
-    if not 0 <= port <= 65_535:
-        raise GatewiseError(f"a port is from 0 to 65535, not {port}")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(address)
-            found.listen(BACKLOG)  # before anybody is told the address
-        except OSError:
-            found.close()
-            raise
-    except OSError as error:
-        raise GatewiseError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return found
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:

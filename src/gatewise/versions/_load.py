@@ -22,6 +22,7 @@ from ._source import FILE
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Loaded:
         model, version, digest: which one. `platform`: what executes it.
         inputs, outputs: what goes in and comes out, batch first.
         implementation: engine, version and settings, in words.
+        module: what is called, where PyTorch calls the modules themselves (eager); None where an engine executes.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Loaded:
     implementation: str
     execute: Call = field(repr=False)
     gatekeeper: Gatekeeper = field(repr=False)
+    module: "nn.Module | None" = field(default=None, repr=False)
 
     def call(self, inputs: Arrays) -> "dict[str, np.ndarray]":
         """One batch. Raises `GatewiseError` for inputs that do not fit the ports."""
@@ -117,6 +120,7 @@ def _ready(found: Version, content: Content, folder: Path, kept: Path, threads: 
         implementation=made.implementation,
         execute=made.call,
         gatekeeper=Gatekeeper(inputs),
+        module=made.task.model if made.task is not None and content.runtime == "eager" else None,
     )
 
 

@@ -218,6 +218,11 @@ class Registry:
                 raise GatewiseError(f"{alias} of {model} has nothing to roll back to: {told}")
             return _move(database, now, before[0], kind="rollback", because=because, by=by)
 
+    def before(self, model: str, alias: str = "live") -> str | None:
+        """Where `rollback` would point an alias; None where it would point nowhere, or refuse."""
+        found = before_rollback(self.history(model, alias))
+        return found[0] if found else None
+
     @contextmanager
     def _open(self) -> Generator[Any]:
         import sqlite3  # keeps `gatewise --help` light
