@@ -60,6 +60,7 @@ class Client:
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
         }
         await self.app(scope, receive, send)
+        self.app.recorder.flush()
         start, *rest = sent
         found = {name.decode(): value.decode() for name, value in start["headers"]}
         return Answer(start["status"], found, b"".join(each.get("body", b"") for each in rest))

@@ -121,3 +121,36 @@ def test_nothing_live_is_said_before_anything_listens(registry: Registry) -> Non
     registry.now["live"] = None
     with pytest.raises(GatewiseError, match="gatewise promote m"):
         serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
+
+
+def test_every_setting_has_its_place() -> None:
+    given = (
+        "max_batch=4 judge.one_in=year judge.requests_per_s=20 log.content=none drift.window=200 errors.allowed=0.01 "
+        "health.every=4 rollback=latency,errors rollback.cool_down_s=60 reference=a.json reference.v2=b.json "
+        "learn_reference=2000 price_per_hour=0.5 cores=3 webhook=https://example.com/x health=false threads.v2=2"
+    )
+    found = _serve_settings.asked(given.split())
+    assert found.parts["serve"] == {"max_batch": 4}
+    assert found.parts["judge"] == {"one_in": "year", "requests_per_s": 20.0}
+    assert (found.parts["drift"], found.parts["errors"]) == ({"window": 200}, {"allowed": 0.01})
+    assert (found.rollback_on, found.parts["rollback"]) == (("latency", "errors"), {"cool_down_s": 60.0})
+    assert (found.references, found.learn_reference) == ({"": "a.json", "v2": "b.json"}, 2000)
+    assert found.machine == {"cores": 3, "price_per_hour": 0.5}
+    assert (found.health, found.webhook, found.plan) == (False, "https://example.com/x", {"threads.v2": "2"})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("rollback=drift", "kind of alarm"),
+        ("max_bach=4", "did you mean 'max_batch'"),
+        ("judge.folder=x", "unknown setting"),
+        ("drift.windw=4", "did you mean 'drift.window'"),
+        ("health=perhaps", "true or false"),
+        ("cores=two", "takes a number"),
+        ("webhook", "KEY=VALUE"),
+    ],
+)
+def test_what_is_no_setting(given: str, says: str) -> None:
+    with pytest.raises(GatewiseError, match=says):
+        _serve_settings.asked([given])

@@ -71,7 +71,7 @@ def test_a_slow_shadow_is_found_once_and_the_alarm_carries_its_evidence():
     raised = run(judge, pairs(1, 400, slower=math.log(1.2))[0])
     assert [alarm.kind for alarm in raised] == ["latency"]
     (alarm,) = raised
-    assert (alarm.model, alarm.version, alarm.baseline, alarm.severity) == ("encoder", "v2", "v1", "page")
+    assert (alarm.model, alarm.version, alarm.baseline, alarm.severity) == ("encoder", "v2", "v1", "ticket")
     assert alarm.evidence["evidence"] >= alarm.evidence["threshold"] == pytest.approx(math.log(1e3))
     assert alarm.evidence["n"] < 200
     assert alarm.replay == f"gatewise monitor records --model encoder --until {alarm.at_ns}"

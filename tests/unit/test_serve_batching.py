@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from serve_calls import Client, function, request, run
 
 from gatewise import serve
 from gatewise.core import GatewiseError
+from gatewise.monitor import Record
 from gatewise.serve._cost import Cost
 from gatewise.serve._quota import Quota
 
@@ -226,3 +228,69 @@ def test_settings_that_cannot_be_are_refused() -> None:
     for wrong in ({"max_batch": 0}, {"deadline_s": float("nan")}, {"features_share": 2.0}, {"max_wait_s": -1.0}):
         with pytest.raises(GatewiseError):
             serve.ServeSettings(**wrong)
+
+
+def test_callers_that_were_answered_together_share_the_next_batch_too() -> None:
+    """Else they fall into two groups that take turns with half batches, at nearly the price of whole ones."""
+    sizes: list[int] = []
+
+    def call(x: np.ndarray) -> np.ndarray:
+        sizes.append(len(x))
+        time.sleep(0.02)  # whatever the rows
+        return x
+
+    client = Client([function(call)], serve.ServeSettings(max_batch=8, max_wait_s=0.5))
+
+    async def caller() -> None:
+        for _ in range(10):
+            assert (await client.infer(request([[1.0]]))).status == 200
+
+    async def use() -> None:
+        await asyncio.gather(*(caller() for _ in range(8)))
+
+    run(use)
+    assert sum(sizes) == 80
+    assert sizes.count(8) >= 7
+
+
+def test_a_wait_in_vain_is_not_repeated_for_callers_that_left() -> None:
+    client = Client([function(lambda x: x)], serve.ServeSettings(max_wait_s=0.5))
+
+    async def use() -> None:
+        await asyncio.gather(*(client.infer(request([[1.0]])) for _ in range(8)))
+        for _ in range(20):
+            await client.infer(request([[1.0]]))
+
+    run(use)
+    assert [each.batch_rows for each in client.records[-19:]] == [1] * 19
+
+
+@given(
+    fixed=st.floats(0, 1),
+    row=st.floats(1e-4, 1),
+    sizes=st.lists(st.integers(1, 64), min_size=2, max_size=2, unique_by=int.bit_length),
+)
+def test_the_fixed_part_of_a_batch_is_found(fixed: float, row: float, sizes: list[int]) -> None:
+    cost = Cost()
+    for size in sizes:
+        for _ in range(3):
+            cost.add(size, fixed + row * size)
+    assert cost.fixed_s() == pytest.approx(fixed, rel=1e-6, abs=1e-6 * row)
+
+
+def test_records_are_made_after_the_answer_and_none_is_left() -> None:
+    found: list[Record] = []
+    app = serve.app([function(lambda x: x)], watch=found.append)
+    recorder = app.recorder
+    ran: list[int] = []
+
+    async def use() -> None:
+        for number in range(20):
+            recorder.later(lambda number=number: ran.append(number))
+        assert ran == []
+        await until(lambda: len(ran) == 20)
+        recorder.later(lambda: ran.append(20))
+
+    run(use)
+    recorder.flush()
+    assert ran == list(range(21))

@@ -21,15 +21,17 @@ from gatewise.cli import main
 from gatewise.versions import Registration, Registry, register
 
 WIDTH = 8
+BATCH = 20
 
 
 def classifier(scale: float) -> nn.Sequential:
     """Two of these differ in every answer where their scales differ in sign."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(WIDTH, 16), nn.GELU(), nn.Linear(16, 4, bias=False), nn.Softmax(-1)).eval()
+    last = nn.Linear(16, 4, bias=False)
     with torch.no_grad():
-        model[2].weight.mul_(scale)
-    return model
+        last.weight.mul_(scale)
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(WIDTH, 16), nn.GELU(), last, nn.Softmax(-1)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +94,18 @@ def test_a_wrong_version_alarms_and_is_taken_out(
     registry.promote("m", "v2", "canary")
     settings = ("rollback=accuracy", "lame_duck_s=0", "learn_reference=100", "price_per_hour=0.5", "judge.alpha=1e-4")
     looked = ("health.every=1", "health.tokens=8", "health.learn=16", "health.most_share=1")
-    draw = np.random.default_rng(0)
+    draw, v1 = np.random.default_rng(0), classifier(1.0)
     with serving(registry, record, *settings, *looked) as address:
-        for number in range(2_000):
-            if registry.alias("m", "canary").version is None and number >= 400:
+        for begin in range(0, 1_000, BATCH):
+            if begin >= 200 and registry.alias("m", "canary").version is None:
                 break
-            rows = draw.standard_normal((1, WIDTH)).astype(np.float32)
-            infer(address, f"q{number}", rows)
+            rows = draw.standard_normal((BATCH, WIDTH)).astype(np.float32)
+            for at in range(BATCH):
+                infer(address, f"q{begin + at}", rows[at : at + 1])
             with torch.inference_mode():
-                right = int(classifier(1.0)(torch.from_numpy(rows)).argmax())
-            if number >= 20:
-                labels = [{"request": f"q{number}", "row": 0, "value": right}]
-                post(f"{address}/v2/models/m/labels", {"labels": labels})
+                right = v1(torch.from_numpy(rows)).argmax(-1).tolist()
+            labels = [{"request": f"q{begin + at}", "row": 0, "value": value} for at, value in enumerate(right)]
+            post(f"{address}/v2/models/m/labels", {"labels": [*labels[::-1], *labels]})  # late, reversed, and twice
         with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
             metrics = answer.read().decode()
         post(f"{address}/gatewise/v1/refresh", {})

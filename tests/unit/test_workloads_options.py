@@ -63,5 +63,6 @@ def test_every_name_of_the_table_resolves() -> None:
 
 def test_a_saved_model_whose_inputs_are_not_known_is_refused(tmp_path: Path) -> None:
     gatewise.save(nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2)), tmp_path / "saved")
+    made = workload(model=str(tmp_path / "saved"))
     with pytest.raises(GatewiseError, match=r"a Sequential, which takes no token ids.*\n.*package\.module:function"):
-        workload(model=str(tmp_path / "saved")).original()
+        made.run(made.original(), made.inputs(2, 8, 0))

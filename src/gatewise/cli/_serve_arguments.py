@@ -29,6 +29,8 @@ def serve(add: Add) -> None:
         default=[],
         dest="settings",
         metavar="KEY=VALUE",
-        help="max_batch=16 deadline_s=2 threads=1 threads.v2=2 memory.v2=500MiB judge.alpha=1e-4; docs/serve.md",
+        help="max_batch=16 threads.v2=2 memory.v2=500MiB judge.one_in=year judge.requests_per_s=20 "
+        "learn_reference=2000 webhook=https://... rollback=latency,accuracy,errors price_per_hour=0.2; "
+        "docs/serve.md, docs/alarms.md",
     )
     command.add_argument("--json", action="store_true", help="print the address and the versions as one JSON line")

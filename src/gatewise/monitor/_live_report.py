@@ -14,7 +14,7 @@ NEVER = 1e9
 """More units than anybody waits for."""
 
 PAGED = ("latency", "errors")
-"""An alarm on these is for now; on the others for today."""
+"""An alarm on these, about a canary, is for now; on the others, and about a shadow that no caller sees, for today."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def alarm(finding: Finding, subjects: Subjects, settings: LiveSettings, *, at_ns
     """The alarm of a finding; `since` says which question was asked: `start` or `change`."""
     told = finding.told(subjects, alarmed=True)
     threshold = told.threshold if since == "start" else math.log(settings.run_length or math.inf)
-    severity: Severity = "page" if finding.metric in PAGED else "ticket"
+    severity: Severity = "page" if finding.metric in PAGED and subjects.role == "canary" else "ticket"
     return Alarm(
         kind=finding.metric,
         model=subjects.model,

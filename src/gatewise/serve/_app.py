@@ -117,6 +117,7 @@ class App:
         while any(each.under_way for each in self.deployments.values()) and time.monotonic() < until_s:
             await asyncio.sleep(0.01)  # the shadows' share: nobody waits for their answers, but their records count
         await asyncio.sleep(0)
+        self.recorder.flush()
 
     def _post(self, tickets: list[Ticket]) -> None:
         loop = self._loop

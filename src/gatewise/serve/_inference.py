@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._decode import decode
@@ -84,7 +85,8 @@ class Inferences:
             kind.append(CLOSE)
         await reply(send, status, kind, found)
         if status == 200 and ticket is not None and request is not None:
-            self._recorder.ran(ticket, request.executor.servable, content if self._settings.content else None)
+            kept = content if self._settings.content else None
+            self._recorder.later(partial(self._recorder.ran, ticket, request.executor.servable, kept))
 
     def finished(self, tickets: list[Ticket]) -> None:
         """What executors are done with; called in the event loop's thread."""
@@ -160,7 +162,7 @@ class Inferences:
         def record(ticket: Ticket) -> None:
             if ticket.status == "ok":
                 ticket.status, ticket.reason = "expired", "expired: the deadline passed while it ran"
-            self._recorder.ran(ticket, request.executor.servable, None)
+            self._recorder.later(partial(self._recorder.ran, ticket, request.executor.servable, None))
 
         return record
 
@@ -169,7 +171,7 @@ class Inferences:
 
         def record(ticket: Ticket) -> None:
             if shadow is not None:
-                self._recorder.ran(ticket, shadow, None)
+                self._recorder.later(partial(self._recorder.ran, ticket, shadow, None))
 
         return record
 
@@ -187,10 +189,12 @@ class Inferences:
     def _refused(self, request: _Request, ticket: Ticket | None, refusal: Refusal) -> None:
         servable = request.executor.servable
         if ticket is not None and (ticket.batch_rows or ticket.status == "expired"):
-            self._recorder.ran(ticket, servable, None)
+            self._recorder.later(partial(self._recorder.ran, ticket, servable, None))
         elif ticket is None or refusal.cause != "expired":  # what is late is recorded when its executor is done with it
             name = self._new_id(None) if ticket is None else ticket.request
-            self._recorder.refused(servable, request.role, name, request.at_ns, f"{refusal.cause}: {refusal}")
+            reason = f"{refusal.cause}: {refusal}"
+            refused = self._recorder.refused
+            self._recorder.later(partial(refused, servable, request.role, name, request.at_ns, reason))
 
     def deployment(self, model: str) -> Deployment:
         """The deployment of a model's name, or a refusal that names the nearest."""

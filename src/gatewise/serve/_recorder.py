@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,10 @@ Watch = Callable[[Record], object]
 
 _EMPTY = Summary()
 
+_LATER_S = 0.02
+_AT_ONCE = 8
+"""Records that are made in one turn of the event loop."""
+
 
 class Recorder:
     """Calls `watch` with each record. A watch or a summary that fails is said once and never touches an answer."""
@@ -26,6 +32,29 @@ class Recorder:
         self._watch = watch
         self._summarise = summarise
         self.num_failed = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def later(self, make: Callable[[], None]) -> None:
+        """Record a little later: the answers of a batch leave, and its callers' next requests are read, before."""
+        if self._watch is None:
+            return
+        self._waiting.append(make)
+        loop = asyncio.get_running_loop()
+        if len(self._waiting) == 1 or loop is not self._loop:
+            self._loop = loop
+            loop.call_later(_LATER_S, self._some)
+
+    def flush(self) -> None:
+        """Record all that waits."""
+        while self._waiting:
+            self._waiting.popleft()()
+
+    def _some(self) -> None:
+        for _ in range(min(_AT_ONCE, len(self._waiting))):
+            self._waiting.popleft()()
+        if self._waiting and self._loop is not None:
+            self._loop.call_soon(self._some)
 
     def ran(self, ticket: Ticket, servable: Servable, content: bytes | None) -> None:
         """Record a request that an executor is done with."""

@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +76,8 @@ class TextModel(Workload):
         return {"workload": self.name, "data": texts, "model_sha256": digest.hexdigest()}
 
     def original(self) -> nn.Module:
-        model = surgery.load(self.folder)
-        if not {"input_ids", "kwargs"} & set(signature(model.forward).parameters):
-            raise GatewiseError(
-                f"{self.folder} holds a {type(model).__name__}, which takes no token ids, so its inputs are not known"
-                "\ngive package.module:function, which returns the model and its inputs (docs/own-model.md)"
-            )
-        return model
+        return surgery.load(self.folder)
 
-    @cached_property
     def _texts(self) -> tuple[str, ...]:
         return self.labelled.texts if self.labelled else sentences().texts
 
@@ -118,7 +110,15 @@ class TextModel(Workload):
         return self._pad([row[: tokens - 1] + row[-1:] if len(row) > tokens else row for row in rows], tokens)
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        output = model(**inputs)
+        try:
+            output = model(**inputs)
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise GatewiseError(
+                f"{self.folder} holds a {type(model).__name__}, which takes no token ids, so its inputs are not known"
+                "\ngive package.module:function, which returns the model and its inputs (docs/own-model.md)"
+            ) from None
         hidden = getattr(output, "logits", None)
         if hidden is None:
             hidden = getattr(output, "last_hidden_state", output)
