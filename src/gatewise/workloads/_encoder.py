@@ -78,6 +78,7 @@ class TextModel(Workload):
     def original(self) -> nn.Module:
         return surgery.load(self.folder)
 
+    @cached_property
     def _texts(self) -> tuple[str, ...]:
         return self.labelled.texts if self.labelled else sentences().texts
 
