@@ -35,7 +35,9 @@ OPTIONAL = (
     Optional(package="uvicorn", extra="serve", brings="gatewise serve"),
     Optional(package="orjson", extra="serve", brings="the record of requests, gatewise serve"),
     Optional(package="prometheus-client", extra="serve", brings="metrics of gatewise serve"),
+    Optional(package="httptools", extra="serve", brings="quicker parsing of HTTP in gatewise serve"),
     Optional(package="httpx2", extra="serve", brings="webhooks, the proxy, forwarding records"),
+    Optional(package="ray", extra="ray", brings="replicas on several machines"),
     Optional(package="pyarrow", extra="serve", brings="old records as Parquet files"),
 )
 
