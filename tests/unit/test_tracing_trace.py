@@ -1,5 +1,6 @@
 """The trace of a live model: kinds, places, constants, writes."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -283,3 +284,27 @@ def test_observe_names_hold_for_other_batches() -> None:
     assert [row.shape for row in rows] == [(3, 4), (7, 4)]
     for got, want in zip(rows, expected, strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def test_what_another_thread_runs_is_none_of_ours() -> None:
+    model, other = (
+        nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)),
+        nn.Sequential(nn.Linear(8, 8), nn.Tanh()),
+    )
+    x, stop, runs = torch.randn(2, 8), threading.Event(), [0]
+
+    def serving() -> None:
+        while not stop.is_set():
+            other(x)
+            runs[0] += 1
+
+    alone = [(node.path, node.kind) for node in traced(model, x).nodes]
+    thread = threading.Thread(target=serving)
+    thread.start()
+    try:
+        beside = [[(node.path, node.kind) for node in traced(model, x).nodes] for _ in range(30)]
+    finally:
+        stop.set()
+        thread.join()
+    assert runs[0] > 30
+    assert all(each == alone for each in beside)

@@ -1,6 +1,7 @@
 """Which module is running, told by hooks on all modules."""
 
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -42,10 +43,16 @@ class Running:
 
     @contextmanager
     def watching(self, entered: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Generator[None]:
-        """Follow the modules of everything that runs inside; `entered` hears of each outermost call."""
-        outside = sys.exc_info()[1]
+        """Follow the modules of everything that runs inside; `entered` hears of each outermost call.
+
+        The hooks stand on all modules of the process. What another thread runs, such as a server its live version, is
+        none of ours.
+        """
+        outside, ours = sys.exc_info()[1], threading.get_ident()
 
         def before(module: nn.Module, args: Any) -> None:
+            if threading.get_ident() != ours:
+                return
             if not self.stack:
                 entered(args, {})
             # A compiled module runs inside of itself; that is one call.
@@ -53,11 +60,13 @@ class Running:
 
         def before_all(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             del module
-            if len(self.stack) == 1:  # hooks on all modules come first, and are told of no keywords
+            if threading.get_ident() == ours and len(self.stack) == 1:  # hooks on all modules come first, and are told of no keywords
                 entered(args, kwargs)
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
             del module, args
+            if threading.get_ident() != ours:
+                return
             if sys.exc_info()[1] is not outside and self.failed_at is None:
                 self.failed_at = self.path
             if self.stack:
