@@ -65,6 +65,9 @@ class Registry:
     def aliases(self, model: str) -> dict[str, Alias]:
         return {name: Alias(label) for name, label in self.now.items()}
 
+    def versions(self, model: str) -> list[str]:
+        return ["v1", "v2"]
+
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:

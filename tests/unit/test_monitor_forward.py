@@ -168,7 +168,7 @@ def test_what_is_no_batch_is_refused(tmp_path: Path) -> None:
 
     forwarder = Forwarder(tmp_path / "edge", "a", transport)
     assert forwarder.step() == 0
-    assert "no answer from the receiver" in (forwarder.state.problem or "")
+    assert "no good answer from the receiver" in (forwarder.state.problem or "")
     with Log(tmp_path / "central") as central:
         receiver = Receiver(central)
         bad: list[Callable[[bytes], bytes]] = [

@@ -1,7 +1,9 @@
 """The middleware and the proxy: nothing of what passes is changed, and each watched request leaves its records."""
 
 import asyncio
+import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from gatewise.core import GatewiseError
 from gatewise.monitor import Record
 from gatewise.serve._json_numbers import at_pointer, numbers_of, predictions_of
 from gatewise.serve._proxy import Proxy, Upstream
-from gatewise.serve._watched import App, Watched, WatchedApp
+from gatewise.serve._watched import App, Message, Receive, Send, Watched, WatchedApp
 
 httpx2 = pytest.importorskip("httpx2")
 uvicorn = pytest.importorskip("uvicorn")
@@ -151,6 +153,36 @@ def test_a_server_that_is_not_there_or_too_slow_is_said_in_one_line() -> None:
         assert answer.status_code == status
         assert "\n" not in answer.json()["error"]
     assert [record.status for record in seen] == ["error", "expired"]
+
+
+def test_no_header_is_added_and_what_is_compressed_is_read() -> None:
+    asked: list[list[tuple[bytes, bytes]]] = []
+    zipped = gzip.compress(json.dumps({"scores": [7.0]}).encode())
+
+    async def upstream(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked.append(list(scope["headers"]))
+            await receive()
+            headers = [(b"content-encoding", b"gzip"), (b"content-length", b"%d" % len(zipped))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": zipped})
+
+    seen: list[Record] = []
+    with (
+        running(upstream) as live,
+        running(Proxy(Upstream(live=live), PLAN, seen.append)) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as link,
+    ):
+        body = gzip.compress(json.dumps({"values": [3]}).encode())
+        head = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        link.sendall(head.encode() + body)
+        answer = b""
+        while not answer.endswith(zipped):
+            answer += link.recv(65536)
+    assert {key for key, _ in asked[0]} == {b"host", b"content-encoding", b"content-length"}
+    (record,) = seen
+    assert record.predictions == (7.0,)
+    assert record.features["values.mean"] == 3.0
 
 
 def test_their_fault_passes_as_it_is() -> None:

@@ -26,7 +26,7 @@ def proxy(add: Add) -> None:
         default=[],
         dest="settings",
         metavar="KEY=VALUE",
-        help="model=ranker version=v7 path=/score prediction=/scores share=0.1; docs/serve.md",
+        help="model=ranker version=v7 path=/score prediction=/scores share=0.1; docs/proxy.md",
     )
 
 

@@ -78,7 +78,7 @@ class Forwarder:
                 if (ack.edge, ack.log) != (self._edge, self._log):
                     raise GatewiseError("the answer is for another edge")
             except Exception as error:  # noqa: BLE001 - the transport is the caller's; what it raises, we try again
-                self._set(problem=f"no answer from the receiver: {error!r}")
+                self._set(problem=f"no good answer from the receiver: {error}")
                 return 0
             if state.until is None or ack.until < batch.until:
                 self._check(ack.until)

@@ -61,6 +61,7 @@ class Follower:
         """Load what the aliases point at now. Raises `GatewiseError`."""
         aliases = {name: each.version for name, each in self._registry.aliases(self._model).items()}
         if aliases["live"] is None:
+            self._registry.versions(self._model)  # which knows the names, if this is none
             raise GatewiseError(
                 f"{self._model}: live points at no version\nfirst: gatewise promote {self._model} VERSION"
             )
@@ -105,10 +106,11 @@ class Follower:
                     return False
                 self.routes = self._read()
                 app.route(self.routes)
-            except GatewiseError as error:
-                if str(error) != self.problem:
-                    print(f"gatewise: {error}\ngatewise: what was served goes on", file=sys.stderr)
-                self.problem = str(error)
+            except Exception as error:  # noqa: BLE001  an engine that fails while it loads must not end the following
+                told = str(error) if isinstance(error, GatewiseError) else f"{type(error).__name__}: {error}"
+                if told != self.problem:
+                    print(f"gatewise: {told}\ngatewise: what was served goes on; tried again soon", file=sys.stderr)
+                self.problem = told
                 return False
             self.problem = None
             return True

@@ -22,7 +22,15 @@ def listen(application: Any, *, host: str, port: int, started: Callable[[str], o
         import uvicorn
     except ImportError:
         raise MissingExtraError("uvicorn", "serve") from None
-    config = uvicorn.Config(application, log_level="warning", access_log=False, lifespan="on", backlog=BACKLOG)
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        backlog=BACKLOG,
+    )
     listening = bound(host, port)
     # uvicorn obeys a signal and then raises it once more; by then it must do nothing, or the caller could not close up.
     obeyed = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()

@@ -16,7 +16,7 @@ from gatewise.monitor import Label, Record, Role
 
 from ._late_labels import labels_of
 from ._refusal import Refusal
-from ._watched import Body, Message, Receive, Seen, Send, Watched, record_of, request_id
+from ._watched import Body, Message, Receive, Seen, Send, Watched, encoding_of, record_of, request_id
 
 if TYPE_CHECKING:
     import httpx2
@@ -101,6 +101,8 @@ class Proxy:
         self._under_way: set[asyncio.Task[None]] = set()
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
         self._client = httpx2.AsyncClient(timeout=upstream.timeout_s, limits=limits, trust_env=False)
+        self._made = httpx2.Request
+        self._timeout = httpx2.Timeout(upstream.timeout_s).as_dict()
         self._lost = httpx2.TransportError
         self._slow = httpx2.TimeoutException
 
@@ -188,7 +190,8 @@ class Proxy:
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         url = base.rstrip("/") + path + (f"?{query.decode('latin-1')}" if query else "")
         headers = [(key, value) for key, value in scope["headers"] if key.lower() not in HOP | ANEW]
-        return self._client.build_request(scope["method"], url, headers=headers, content=body)
+        # Made by hand: the client would add headers of its own, such as the encodings that it accepts.
+        return self._made(scope["method"], url, headers=headers, content=body, extensions={"timeout": self._timeout})
 
     async def _exchange(self, base: str, asked: Asked, answered: Body, send: Send) -> int:
         """Ask a server and send its answer on as it comes; the status."""
@@ -199,6 +202,7 @@ class Proxy:
                 headers = [(key, value) for key, value in answer.headers.raw if key.lower() not in HOP]
                 await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
                 begun = True
+                answered.encoding = answer.headers.get("content-encoding", "")
                 async for part in answer.aiter_raw():
                     answered.take(part)
                     await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -241,6 +245,7 @@ class Proxy:
             if self.plan.watches(asked.scope):
                 held = Body(self.plan.most_bytes)
                 held.take(asked.body)
+                held.encoding = encoding_of(asked.scope["headers"])
                 seen = Seen(
                     request=asked.request,
                     at_ns=asked.at_ns,

@@ -9,7 +9,8 @@ What goes wrong while watching never reaches the caller; `failures` counts it.
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -68,10 +69,10 @@ class Watched:
 
 
 class Body:
-    """A body as it passes: its hash, its size, and its bytes as long as they are few."""
+    """A body as it passes: its hash, its size, and its bytes while they are few. `encoding`: its content coding."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._most, self._parts, self.size = most_bytes, list[bytes](), 0
+        self._most, self._parts, self.size, self.encoding = most_bytes, list[bytes](), 0, ""
         self._hash = blake2b(digest_size=16)
 
     def take(self, part: bytes) -> None:
@@ -93,13 +94,19 @@ class Body:
         return b"".join(self._parts) if self.size <= self._most else None
 
     def document(self) -> Any:
-        """The body as JSON, or None."""
+        """The body as JSON, or None: it is something else, too long, or in a coding other than gzip and deflate."""
         import orjson
 
         try:
-            return orjson.loads(self.content or b"")
-        except orjson.JSONDecodeError:
+            return orjson.loads(self._plain())
+        except (orjson.JSONDecodeError, zlib.error):
             return None
+
+    def _plain(self) -> bytes:
+        content = self.content or b""
+        if self.encoding.lower() in ("gzip", "x-gzip", "deflate"):
+            return zlib.decompressobj(wbits=47).decompress(content, self._most)
+        return content if self.encoding.lower() in ("", "identity") else b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +155,11 @@ def record_of(plan: Watched, seen: Seen) -> Record:
     )
 
 
+def encoding_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The content coding that headers name; empty for none."""
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == b"content-encoding"), "")
+
+
 def request_id(headers: list[tuple[bytes, bytes]], name: str) -> str:
     """The caller's id of a request, or a new one."""
     wanted = name.lower().encode()
@@ -168,6 +180,7 @@ class WatchedApp:
             await self.app(scope, receive, send)
             return
         asked, answered, status = Body(self.plan.most_bytes), Body(self.plan.most_bytes), [500]
+        asked.encoding = encoding_of(scope["headers"])
         at_ns, begin = time.time_ns(), time.perf_counter()
 
         async def reading() -> Message:
@@ -179,6 +192,7 @@ class WatchedApp:
         async def writing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 status[0] = message["status"]
+                answered.encoding = encoding_of(message.get("headers", ()))
             elif message["type"] == "http.response.body":
                 answered.take(message.get("body", b""))
             await send(message)

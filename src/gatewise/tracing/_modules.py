@@ -60,7 +60,8 @@ class Running:
 
         def before_all(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             del module
-            if threading.get_ident() == ours and len(self.stack) == 1:  # hooks on all modules come first, and are told of no keywords
+            # Hooks on all modules come first, and are told of no keywords.
+            if threading.get_ident() == ours and len(self.stack) == 1:
                 entered(args, kwargs)
 
         def after(module: nn.Module, args: Any, output: Any) -> None:

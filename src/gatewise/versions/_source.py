@@ -205,7 +205,11 @@ def _beside(path: Path) -> list[str]:
     import onnx
 
     names: set[str] = set()
-    for tensor in onnx.load(str(path), load_external_data=False).graph.initializer:
+    try:
+        held = onnx.load(str(path), load_external_data=False).graph.initializer
+    except Exception:  # noqa: BLE001  protobuf's own kinds of errors have no class in common
+        raise GatewiseError(f"{path} is no ONNX file, or a damaged one") from None
+    for tensor in held:
         names |= {entry.value for entry in tensor.external_data if entry.key == "location"}
     for name in names:
         if Path(name).name != name or not (path.parent / name).is_file():
