@@ -146,10 +146,13 @@ def test_slices_add_up_to_the_held_out_loss(eval_batches: int | None) -> None:
     names, marks = SMALL.heldout_slices()
     found = result.diagnostics
     counts = torch.bincount(torch.cat(list(marks[:eval_batches])).flatten(), minlength=len(names)).tolist()
-    losses = [found[f"slice_loss.{name}"] for name in names]
-    total = sum(count * loss for count, loss in zip(counts, losses, strict=True) if loss is not None)
+    # The bytes are the interpreter's own library: which slices a single batch holds depends on its version.
+    held = {name: count for name, count in zip(names, counts, strict=True) if count}
+    losses = {name: found[f"slice_loss.{name}"] for name in held}
+    assert {name for name in found if name.startswith("slice_loss.")} == {f"slice_loss.{name}" for name in held}
+    total = sum(count * losses[name] for name, count in held.items())
     assert total / sum(counts) == pytest.approx(result.final_loss, rel=1e-6)
-    assert found["slice_gap"] == max(loss for loss in losses if loss) - min(loss for loss in losses if loss)
+    assert found["slice_gap"] == max(losses.values()) - min(losses.values())
 
 
 class Bare:
