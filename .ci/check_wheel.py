@@ -4,7 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 1_500_000
 
 
 def main(wheel: Path) -> str | None:
