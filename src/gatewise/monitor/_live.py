@@ -106,14 +106,7 @@ class LiveJudge:
         )
 
     def _judge(self, live: Record, shadow: Record, limit_s: float | None) -> list[Alarm]:
-        subjects = Subjects(
-            model=live.model,
-            version=shadow.version,
-            digest=shadow.digest,
-            baseline=live.version,
-            baseline_digest=live.digest,
-            role="shadow",
-        )
+        subjects = Subjects.of(live, shadow, "shadow")
         comparison = self._pairs.get(subjects)
         if comparison is None:
             comparison = self._pairs[subjects] = PairComparison(subjects, self.settings)
@@ -130,14 +123,7 @@ class LiveJudge:
         return raised
 
     def _canary(self, live: Record, canary: Record, record: Record, limit_s: float | None) -> list[Alarm]:
-        subjects = Subjects(
-            model=live.model,
-            version=canary.version,
-            digest=canary.digest,
-            baseline=live.version,
-            baseline_digest=live.digest,
-            role="canary",
-        )
+        subjects = Subjects.of(live, canary, "canary")
         comparison = self._canaries.get(subjects)
         if comparison is None:
             comparison = self._canaries[subjects] = CanaryComparison(subjects, self.settings)

@@ -9,6 +9,7 @@ from gatewise.core import Comparison, Rule, Verdict, fewest
 
 from ._alarm import Alarm, Severity
 from ._live_settings import LiveSettings
+from ._record import Record
 
 NEVER = 1e9
 """More units than anybody waits for."""
@@ -27,6 +28,18 @@ class Subjects:
     baseline: str
     baseline_digest: str
     role: Literal["shadow", "canary"]
+
+    @classmethod
+    def of(cls, live: Record, other: Record, role: Literal["shadow", "canary"]) -> "Subjects":
+        """The version of a record against the live one of another."""
+        return cls(
+            model=live.model,
+            version=other.version,
+            digest=other.digest,
+            baseline=live.version,
+            baseline_digest=live.digest,
+            role=role,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
