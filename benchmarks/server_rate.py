@@ -6,6 +6,11 @@ First gatewise finds the highest rate that holds the limit for MiniLM. Then a ge
 lines of the standard library, over a socket) sends Poisson arrivals to the same model, one query at a time, first come,
 first served, at shares of that rate; latency counts from the scheduled arrival. It prints each share's p99 and the rate
 at which its p99 meets the limit, by interpolation. Nothing else should run on the machine.
+
+A shared machine is another one a minute later: near its capacity 3 % of service time are 3 % of the rate and half of
+the p99. So the median service time stands beside each line, and the last line also compares utilisations (rate x
+service time). `--replayed` takes the machine out: the model's own times are measured for ten seconds, and from then on
+every query, for both, lasts as long as one of these times drawn by chance, on the real clock.
 """
 
 import argparse
@@ -92,6 +97,40 @@ def observed(serve: Callable[[], object], rate: float, seconds: float, seed: int
     return json.loads(found[0])
 
 
+class Timed:
+    """A call whose times are kept."""
+
+    def __init__(self, call: Callable[[list[int]], object]) -> None:
+        self._call = call
+        self.took_s: list[float] = []
+
+    def __call__(self, queries: list[int]) -> None:
+        began = time.perf_counter()
+        self._call(queries)
+        self.took_s.append(time.perf_counter() - began)
+
+    def middle_s(self) -> float:
+        """The median since it was last asked for."""
+        found, self.took_s = median(self.took_s), []
+        return found
+
+
+def replayed(call: Timed) -> Callable[[list[int]], object]:
+    """A call that lasts as long as one of the first ten seconds' calls, drawn by chance."""
+    until = time.perf_counter() + 10
+    while time.perf_counter() < until:
+        call([0])
+    times, rng = call.took_s, random.Random(1)
+
+    def serve(queries: list[int]) -> None:
+        end = time.perf_counter() + sum(rng.choice(times) for _ in queries)
+        time.sleep(max(0.0, end - time.perf_counter() - 0.0005))
+        while time.perf_counter() < end:
+            pass
+
+    return serve
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="sentence-encoder")
@@ -100,6 +139,7 @@ def main() -> None:
     parser.add_argument("--p99", type=float, default=0.05, help="the limit in seconds")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds that gatewise may search")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each run of the generator")
+    parser.add_argument("--replayed", action="store_true", help="let queries last as long as those measured first")
     asked = parser.parse_args()
     from gatewise import scenarios
 
@@ -107,28 +147,38 @@ def main() -> None:
         scenarios.SubjectPlan(model=asked.model, runtime=asked.runtime, tokens=asked.tokens)
     )
     goal = scenarios.ServerGoal(limit_s=asked.p99, budget_s=asked.budget)
-    found = scenarios.highest_rate(subject.call, goal)
+    call = Timed(subject.call)
+    if asked.replayed:
+        call = Timed(replayed(call))
+    found = scenarios.highest_rate(call, goal)
     if found.rate is None or found.edge is None:
         raise SystemExit(f"gatewise: {found.verdict}: {found.reason}; there is no rate to confirm")
-    print(f"gatewise: {found.verdict}, rate {found.rate:.1f}/s, edge {found.edge:.1f}/s, {found.rule}")
+    own_s = call.middle_s()
+    said = f"rate {found.rate:.1f}/s, edge {found.edge:.1f}/s, {found.rule}, service {own_s * 1e3:.2f} ms"
+    print(f"gatewise: {found.verdict}, {said}", flush=True)
     rng = random.Random(0)
     seen: list[tuple[float, float]] = []
+    services: list[float] = []
     for share in rng.sample(SHARES, len(SHARES)):
         rate = share * found.rate
-        run = observed(lambda: subject.call([rng.randrange(1000)]), rate, asked.seconds, rng.randrange(2**31))
+        run = observed(lambda: call([rng.randrange(1000)]), rate, asked.seconds, rng.randrange(2**31))
         p99, late = percentile(run["latency"], 0.99), percentile(run["late"], 0.99)
         seen.append((rate, p99))
+        services.append(call.middle_s())
         said = (
-            f"p50 {median(run['latency']) * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, generator late by {late * 1e3:.2f} ms"
+            f"p50 {median(run['latency']) * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, "
+            f"service {services[-1] * 1e3:.2f} ms, generator late by {late * 1e3:.2f} ms"
         )
-        print(f"independent generator at {share:.2f} x: {rate:.1f}/s, {len(run['latency'])} queries, {said}")
+        count = len(run["latency"])
+        print(f"independent generator at {share:.2f} x: {rate:.1f}/s, {count} queries, {said}", flush=True)
         time.sleep(0.5)
     seen.sort()
     for (low, one), (high, other) in pairwise(seen):
         if one <= asked.p99 < other:
             edge = low + (high - low) * (asked.p99 - one) / (other - one)
             print(f"its own edge: {edge:.1f}/s; gatewise's rate is {found.rate / edge - 1:+.1%} of it, ", end="")
-            print(f"its edge {found.edge / edge - 1:+.1%}")
+            print(f"its edge {found.edge / edge - 1:+.1%}; ", end="")
+            print(f"in utilisation {found.rate * own_s / (edge * median(services)) - 1:+.1%}")
             return
     print("its p99 does not cross the limit within these shares")
 

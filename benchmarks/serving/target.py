@@ -1,4 +1,4 @@
-"""The servers that are compared, each started as a process: `ours` and `bare`, with the model `echo` or `work`."""
+"""The servers that are compared, each started as a process: `ours` and `bare`, with one of three models."""
 
 import argparse
 import contextlib
@@ -29,12 +29,39 @@ class Work:
         return h[:, :WIDTH].copy()
 
 
+class Encoder:
+    """MiniLM in eager PyTorch on one thread: each row is a sentence of 16 tokens, each answer its first 16 numbers."""
+
+    def __init__(self) -> None:
+        import torch
+
+        from gatewise.workloads import WORKLOADS
+
+        torch.set_num_threads(1)
+        self._torch = torch
+        self._model = WORKLOADS["sentence-encoder"]().original().eval()
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        torch = self._torch
+        ids = torch.from_numpy(x.astype(np.int64) + 1000)
+        with torch.inference_mode():
+            found = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.mean(1)
+        return found[:, :WIDTH].numpy()
+
+
+def work_of(asked: argparse.Namespace, layers: int | None = None):
+    """What a model computes; None is the echo."""
+    if asked.model == "echo":
+        return None
+    return Encoder() if asked.model == "encoder" else Work(asked.layers if layers is None else layers)
+
+
 def ours(asked: argparse.Namespace) -> None:
     """Our server, with recording and metrics on."""
     from gatewise import serve
     from gatewise.monitor import Log, Metrics
 
-    work = Work(asked.layers) if asked.model == "work" else None
+    work = work_of(asked)
 
     def call(inputs):
         return {"y": inputs["x"] if work is None else work(inputs["x"])}
@@ -49,10 +76,26 @@ def ours(asked: argparse.Namespace) -> None:
         log = stack.enter_context(Log(asked.record))
         watching = serve.Watching(journal=log, counted=metrics.observe)
         settings = serve.ServeSettings(lame_duck_s=asked.window, deadline_s=asked.deadline, max_queue_s=asked.queue)
-        app = serve.app([first], settings, watch=watching.watch, metrics=metrics.text)
+        models = [first] if asked.shadow is None else [paired(asked, first)]
+        app = serve.app(models, settings, watch=watching.watch, metrics=metrics.text)
         if asked.promotions:
             threading.Thread(target=promote, args=(app, [first, second], asked.promotions), daemon=True).start()
         serve.run(app, port=asked.port, started=lambda address: print(address, flush=True))
+
+
+def paired(asked: argparse.Namespace, live):
+    """The model with a shadow of other depth (or the same: an A/A comparison) and a copy of live beside it."""
+    from dataclasses import replace
+
+    from gatewise import serve
+
+    def servable(layers: int, version: str):
+        work = work_of(asked, layers)
+        return replace(live, function=lambda inputs: {"y": work(inputs["x"])}, version=version)
+
+    return serve.Routes(
+        live=live, shadow=servable(asked.shadow, "2"), shadow_share=asked.share, beside=servable(asked.layers, "1")
+    )
 
 
 def promote(app, versions, times: int) -> None:
@@ -74,7 +117,7 @@ def bare(asked: argparse.Namespace) -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    work = Work(asked.layers) if asked.model == "work" else None
+    work = work_of(asked)
 
     async def infer(request):
         given = orjson.loads(await request.body())["inputs"][0]
@@ -93,8 +136,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("server", choices=("ours", "bare"))
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--model", default="echo", choices=("echo", "work"))
+    parser.add_argument("--model", default="echo", choices=("echo", "work", "encoder"))
     parser.add_argument("--layers", type=int, default=40)
+    parser.add_argument("--shadow", type=int, help="layers of a shadow; without it there is none")
+    parser.add_argument("--share", type=float, default=1.0, help="of the requests that the shadow gets")
     parser.add_argument("--record", type=Path)
     parser.add_argument("--promotions", type=int, default=0)
     parser.add_argument("--window", type=float, default=1.0)

@@ -23,7 +23,7 @@ def test_the_defaults_are_safe() -> None:
     assert (found.host, found.port, found.registry) == ("127.0.0.1", 8080, "gatewise-registry")
     assert (_serve_settings.share("--canary", found.canary), _serve_settings.share("--shadow", found.shadow)) == (
         0.05,
-        1.0,
+        0.5,
     )
 
 
@@ -91,11 +91,11 @@ def test_aliases_are_followed_and_only_what_is_new_is_loaded(registry: Registry)
     assert follower.refresh(application)
     routes = application.deployments["m"].routes
     assert routes.shadow is not None
-    assert (routes.live.version, routes.shadow.version, routes.shadow_share) == ("v1", "v2", 1.0)
+    assert (routes.live.version, routes.shadow.version, routes.shadow_share) == ("v1", "v2", 0.5)
     registry.now |= {"live": "v2", "shadow": None}
     assert follower.refresh(application)
     assert application.deployments["m"].routes.live is routes.shadow
-    assert registry.loaded == [("v1", 1), ("v2", 1)]
+    assert registry.loaded == [("v1", 1), ("v2", 1), ("v1", 1)]  # the last one is the copy beside the shadow
 
 
 def test_a_shadow_of_the_live_version_is_a_second_copy(registry: Registry) -> None:

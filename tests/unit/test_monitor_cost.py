@@ -39,6 +39,7 @@ records = st.builds(
     status=st.sampled_from(get_args(Status)),
     queue_s=st.floats(0, 1),
     compute_s=st.floats(0, 0.7),
+    beside_s=st.none() | st.floats(0, 0.3),
     rows=st.integers(1, 9),
     batch_rows=st.integers(1, 9),
 )

@@ -82,6 +82,40 @@ def test_sigterm_under_keep_alive_load_loses_nothing(server: tuple[subprocess.Po
     assert "drained" in out
 
 
+def test_whoever_could_connect_is_answered_to_the_very_end(server: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = server
+    problems: list[str] = []
+    answered = [0] * 8
+
+    def caller(number: int) -> None:
+        while True:
+            try:
+                link = socket.create_connection(("127.0.0.1", port), timeout=10)
+            except ConnectionRefusedError:
+                return
+            with link:
+                head = f"POST /v2/models/echo/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
+                try:
+                    link.sendall(head.encode() + BODY)
+                    if not link.recv(65536).startswith(b"HTTP/1.1 200"):
+                        problems.append("no answer")
+                except OSError as error:
+                    problems.append(repr(error))
+            answered[number] += 1
+
+    callers = [threading.Thread(target=caller, args=(number,)) for number in range(len(answered))]
+    for each in callers:
+        each.start()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    for each in callers:
+        each.join(20)
+    assert problems == []
+    assert min(answered) > 0
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def test_answers_leave_at_once_and_broken_http_is_survived(server: tuple[subprocess.Popen[str], int]) -> None:
     _, port = server
     for rubbish in (

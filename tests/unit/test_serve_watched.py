@@ -45,7 +45,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def serving(registry: Registry, record: Path, *settings: str) -> Generator[str]:
     """A server's address. What it says goes to `said` beside the records."""
     words = [sys.executable, "-m", "gatewise", "serve", "m", "--registry", str(registry.folder), "--port", "0"]
-    words += ["--record", str(record), "--canary", "10%", "--json"]
+    words += ["--record", str(record), "--canary", "10%", "--shadow", "100%", "--json"]
     words += [word for each in settings for word in ("--set", each)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (

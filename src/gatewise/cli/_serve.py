@@ -6,7 +6,9 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from ._serve_settings import Asked, asked, resources, share
+from gatewise.core import GatewiseError
+
+from ._serve_settings import Asked, asked, resources, share, unused
 from ._serve_watch import Watched
 
 
@@ -15,24 +17,40 @@ def run(parsed: argparse.Namespace) -> int:
     from gatewise.versions import Registry
 
     found = asked(parsed.settings)
-    plan = resources(found.plan)
-    for line in plan.check():
-        print(f"gatewise: {line}", file=sys.stderr)
     registry = Registry(parsed.registry)
+    for line in _planned(found, registry, parsed.model):
+        print(f"gatewise: {line}", file=sys.stderr)
     with ExitStack() as stack:
         watched = Watched(found, parsed.record, registry, stack)
         _serve(parsed, found, registry, watched, stack)
     return 0
 
 
+def _planned(found: Asked, registry: Any, model: str) -> list[str]:
+    """What to say of the plan before anything is loaded. Raises `GatewiseError` where it cannot be, or for no model."""
+    from gatewise import serve
+
+    plan = resources(found.plan)
+    known = [each.version for each in registry.versions(model)]
+    pointed_at = [each.version for each in registry.aliases(model).values()]
+    lines = unused(found, model, known, pointed_at)
+    if found.plan:  # of the others nothing was said that could be wrong
+        shares = {label: plan.share(label) for label in pointed_at if label is not None}
+        lines += serve.ResourcePlan(shares=shares, others=plan.others, spare_bytes=plan.spare_bytes).check()
+    return lines
+
+
 def _serve(parsed: argparse.Namespace, found: Asked, registry: Any, watched: Watched, stack: ExitStack) -> None:
     from gatewise import serve
 
     plan = resources(found.plan)
+    shares = serve.Shares(
+        canary=share("--canary", parsed.canary), shadow=share("--shadow", parsed.shadow), beside=found.beside
+    )
     follower = serve.Follower(
         registry,
         parsed.model,
-        shares=serve.Shares(canary=share("--canary", parsed.canary), shadow=share("--shadow", parsed.shadow)),
+        shares=shares,
         plan=plan,
         wrap=watched.wrap,
     )
@@ -43,7 +61,7 @@ def _serve(parsed: argparse.Namespace, found: Asked, registry: Any, watched: Wat
         serve.ServeSettings(**found.parts["serve"]),
         watch=watched.watching.watch,
         label=watched.watching.label,
-        metrics=lambda accept: watched.gauges.scraped(application, accept),
+        metrics=lambda accept: watched.gauges.scraped(application, accept, _followed(registry, follower, application)),
         refresh=lambda: follower.refresh(application),
     )
 
@@ -60,6 +78,26 @@ def _serve(parsed: argparse.Namespace, found: Asked, registry: Any, watched: Wat
         port=parsed.port,
         started=lambda address: _started(parsed, address, follower.routes),
     )
+
+
+def _followed(registry: Any, follower: Any, application: Any) -> dict[tuple[str, str, str], bool]:
+    """Whether the version that an alias points at is the one that is served, by model, alias and version."""
+    found: dict[tuple[str, str, str], bool] = {}
+    for model in application.stats()["models"]:
+        name = str(model["model"])
+        served = {each["role"]: each["version"] for each in model["versions"]}
+        wanted: dict[str, str | None] = dict(served)
+        if follower.problem is not None:
+            try:
+                wanted = {alias: each.version for alias, each in registry.aliases(name).items()}
+            except GatewiseError:  # it cannot be read: nothing is followed
+                found |= {(name, alias, version): False for alias, version in served.items()}
+                continue
+        for alias, version in wanted.items():
+            label = version or served.get(alias)
+            if label is not None:
+                found[name, alias, label] = version == served.get(alias)
+    return found
 
 
 def _started(parsed: argparse.Namespace, address: str, routes: Any) -> None:

@@ -22,7 +22,7 @@ def serve(add: Add) -> None:
     command.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: 8080)")
     command.add_argument("--record", metavar="DIR", help="keep every request here, durably, for gatewise monitor")
     command.add_argument("--canary", default="5%", metavar="SHARE", help="of the requests, to canary (default: 5%%)")
-    command.add_argument("--shadow", default="100%", metavar="SHARE", help="of live's, on shadow too (default: 100%%)")
+    command.add_argument("--shadow", default="50%", metavar="SHARE", help="of live's, on shadow too (default: 50%%)")
     command.add_argument(
         "--set",
         action="append",

@@ -1,16 +1,19 @@
 """`--set` of `gatewise serve`, in its parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from gatewise.core import GatewiseError, num_cores, unknown_name
 
-UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9, "b": 1}
+UNITS = {
+    **{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40},
+    **{"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "B": 1},
+}
 SHARED = ("threads", "memory")
 PER_VERSION = (*SHARED, "reference")
 MACHINE = ("cores", "price_per_hour", "currency", "idle")
-ALONE = ("learn_reference", "learn_estimate", "webhook", "rollback", "health", *MACHINE)
+ALONE = ("learn_reference", "learn_estimate", "webhook", "rollback", "health", "beside", *MACHINE)
 
 
 @dataclass(kw_only=True)
@@ -21,6 +24,7 @@ class Asked:
         parts: fields by prefix: `serve` (no prefix), `judge`, `log`, `drift`, `errors`, `health`, `rollback`.
         plan: `threads` and `memory`, as given. `references`: files by version, "" for the one that is live.
         machine: of `monitor.Machine`. `rollback_on`: kinds of alarms that are acted on.
+        beside: whether a copy of live runs beside a shadow.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -32,6 +36,7 @@ class Asked:
     webhook: str | None = None
     rollback_on: tuple[str, ...] = ()
     health: bool = True
+    beside: bool = True
 
 
 def asked(given: Iterable[str]) -> Asked:
@@ -50,13 +55,23 @@ def asked(given: Iterable[str]) -> Asked:
         elif not dot and part in ALONE:
             _alone(found, key, text)
         else:
-            part, name = (part, name) if dot else ("serve", key)
-            if part not in known:
-                raise unknown_name("setting", key, [*PER_VERSION, *ALONE, *known["serve"]])
-            if name not in known[part]:
-                raise unknown_name("setting", key, [at if part == "serve" else f"{part}.{at}" for at in known[part]])
+            part, name = (part, name) if dot and part != "serve" else ("serve", key)
+            if name not in known.get(part, {}):
+                raise _unknown(key, part, known)
             found.parts[part][name] = _value(key, text, known[part][name])
     return found
+
+
+def _unknown(key: str, part: str, known: dict[str, dict[str, Any]]) -> GatewiseError:
+    """The nearest of all names, then those of the prefix that was given, or the prefixes beside the names without."""
+    if part in known and part != "serve":
+        return unknown_name("setting", key, [f"{part}.{at}" for at in known[part]])
+    alone = [*PER_VERSION, *ALONE, *known["serve"]]
+    prefixes = {each: list(names) for each, names in known.items() if each != "serve"}
+    every = [*alone, *(f"{each}.{name}" for each, names in prefixes.items() for name in names)]
+    nearest = str(unknown_name("setting", key, every)).partition("\n")[0]
+    before = ", ".join(f"{each}. ({each}.{names[0]})" for each, names in prefixes.items())
+    return GatewiseError(f"{nearest}\nvalid: {', '.join(sorted(alone))}\nand with a prefix: {before}")
 
 
 def _known() -> dict[str, dict[str, Any]]:
@@ -100,7 +115,22 @@ def _alone(found: Asked, key: str, text: str) -> None:
         kinds = tuple(each.strip() for each in text.split(","))
         found.rollback_on = () if kinds == ("none",) else serve.check_kinds(kinds)
     else:
-        found.health = _value(key, text, True)
+        setattr(found, key, _value(key, text, True))
+
+
+def unused(found: Asked, model: str, known: Sequence[str], pointed_at: Iterable[str | None]) -> list[str]:
+    """A line for each setting of a version that no alias of the model points at: it changes nothing now."""
+    given = [(key, key.partition(".")[2]) for key in found.plan]
+    given += [(f"reference.{label}", label) for label in found.references]
+    used, lines = set(pointed_at), list[str]()
+    for key, label in given:
+        if not label or label in used:
+            continue
+        if label not in known:
+            lines.append(f"--set {key}: {model} has no version {label!r} (it has: {', '.join(known)})")
+        else:
+            lines.append(f"--set {key}: no alias of {model} points at {label} now; it counts once one does")
+    return lines
 
 
 def share(option: str, text: str) -> float:
@@ -160,7 +190,7 @@ def _count(key: str, text: str) -> int:
 def _size(key: str, text: str) -> int:
     lowered = text.strip().lower()
     for unit, factor in UNITS.items():
-        number = lowered.removesuffix(unit).strip()
-        if lowered.endswith(unit) and number.replace(".", "", 1).isdecimal():
+        number = lowered.removesuffix(unit.lower()).strip()
+        if lowered.endswith(unit.lower()) and len(number) < 20 and number.replace(".", "", 1).isdecimal():
             return int(float(number) * factor)
-    raise GatewiseError(f"{key} takes a size such as 500MiB or 2GB, not {text!r}")
+    raise GatewiseError(f"{key} takes a size such as 500MiB or 2GB, not {text!r}\nunits: {', '.join(UNITS)}")

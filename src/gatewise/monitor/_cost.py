@@ -2,6 +2,7 @@
 
     meter             = wall time x cores, in whole core-nanoseconds
     a record's share  = its batch's computation inside the window x the version's threads x rows / rows of the batch
+                        (+ for a shadow, that of live's copy beside it, whole, in the record that carries it)
     idle              = meter - all shares
 
 Shadow work is counted to the version under test, work that ended without an answer to the version that did it. Idle
@@ -174,11 +175,14 @@ class Meter:
         began = record.at_ns + round(record.queue_s * 1e9)
         ended = began + round(record.compute_s * 1e9)
         inside = max(0, min(ended, self.end_ns) - max(began, self.start_ns))
+        until = ended + round((record.beside_s or 0.0) * 1e9)
+        beside = max(0, min(until, self.end_ns) - max(ended, self.start_ns))
         arrived = self.start_ns <= record.at_ns < self.end_ns
-        if not inside and not arrived:
+        if not inside and not beside and not arrived:
             return
         whole = max(record.batch_rows, 1)
-        share = inside * self.machine.threads_of(key) * min(max(record.rows, 0), whole) // whole
+        threads = self.machine.threads_of(key)
+        share = inside * threads * min(max(record.rows, 0), whole) // whole + beside * threads
         tally = self._tallies.setdefault(key, _Tally())
         before = tally.answers, tally.shadow_runs, tally.unanswered
         tally.add(record.role, record.status == "ok", share)

@@ -13,7 +13,7 @@ from gatewise.core import GatewiseError
 from ._log_rows import Entry, check_item, dumps, label_entry, label_row, loads, plain_number, record_entry, record_row
 from ._record import Record
 
-FORMAT = "gatewise.forward/1"
+FORMAT = "gatewise.forward/2"
 ACK_FORMAT = "gatewise.forward-ack/1"
 MAX_BYTES = 128 << 20  # of one batch, unpacked
 
@@ -86,6 +86,7 @@ def _unpack_entry(packed: Any) -> Entry:
         entry = label_entry((number, request, row, float(value), at_ns, None, 0))
     else:
         values[8], values[9] = float(values[8]), float(values[9])
+        values[10] = None if values[10] is None else float(values[10])
         entry = record_entry((*values, None, 0), (str(key[0]), str(key[1]), str(key[2])))
     check_item(entry.item)
     return entry

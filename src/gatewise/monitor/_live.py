@@ -17,16 +17,41 @@ KEPT = 8
 
 
 @dataclass(slots=True)
+class _Limit:
+    """Where the tail begins: a quantile of the first times of the live version, fixed for those after them."""
+
+    first_s: list[float] = field(default_factory=list[float])
+    limit_s: float | None = None
+    at_ns: int = 0
+
+    def learn(self, seconds: float, at_ns: int, settings: LiveSettings) -> None:
+        if self.limit_s is not None:
+            return
+        self.first_s.append(seconds)
+        if len(self.first_s) >= settings.tail_window:
+            above = round(settings.tail_share * len(self.first_s))
+            self.limit_s, self.at_ns = sorted(self.first_s)[-above - 1], at_ns
+            self.first_s = []
+
+    def after(self, at_ns: int) -> float | None:
+        """The limit for what came later than all that it was learnt from: what had a part in it may not be judged."""
+        return self.limit_s if at_ns > self.at_ns else None
+
+
+@dataclass(slots=True)
 class _Model:
-    """What is known of one model: who serves it, who waits for a partner, where the tail begins."""
+    """What is known of one model: who serves it, who waits for a partner, where the tail begins.
+
+    Attributes:
+        limit: of the times of live's answers. beside: of those of its copy beside the shadow.
+    """
 
     live: Record | None = None
     canary: Record | None = None
     waiting: OrderedDict[str, Record] = field(default_factory=OrderedDict[str, Record])
     paired: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
-    first_s: list[float] = field(default_factory=list[float])
-    limit_s: float | None = None
-    limit_at_ns: int = 0
+    limit: _Limit = field(default_factory=_Limit)
+    beside: _Limit = field(default_factory=_Limit)
 
 
 class LiveJudge:
@@ -61,30 +86,23 @@ class LiveJudge:
             raised = self._settled([*self._paired_labels.tick(record.at_ns), *self._canary_labels.tick(record.at_ns)])
         if record.role == "live":
             if model.live is None or model.live.digest != record.digest:
-                model.first_s, model.limit_s = [], None
+                model.limit, model.beside = _Limit(), _Limit()
             model.live = record
         elif record.role == "canary":
             model.canary = record
-        limit_s = self.settings.tail_limit_s or model.limit_s
+        limit_s = self.settings.tail_limit_s or model.limit.limit_s
         if record.role != "shadow" and model.canary is not None and model.live is not None:
             raised.extend(self._canary(model.live, model.canary, record, limit_s))
         if record.role != "canary":
-            raised.extend(self._pair(model, record, limit_s))
-        if record.role == "live":
-            self._learn(model, record)
+            raised.extend(self._pair(model, record))
+        if self.settings.tail_limit_s is None and record.status == "ok":
+            if record.role == "live":
+                model.limit.learn(seconds(record, self.settings), record.at_ns, self.settings)
+            elif record.role == "shadow" and record.beside_s:
+                model.beside.learn(record.beside_s, record.at_ns, self.settings)
         return raised
 
-    def _learn(self, model: _Model, record: Record) -> None:
-        """The limit of the tail: a quantile of the first requests of the live version, fixed for those after them."""
-        if self.settings.tail_limit_s is not None or model.limit_s is not None or record.status != "ok":
-            return
-        model.first_s.append(seconds(record, self.settings))
-        if len(model.first_s) >= self.settings.tail_window:
-            above = round(self.settings.tail_share * len(model.first_s))
-            model.limit_s, model.limit_at_ns = sorted(model.first_s)[-above - 1], record.at_ns
-            model.first_s = []
-
-    def _pair(self, model: _Model, record: Record, limit_s: float | None) -> list[Alarm]:
+    def _pair(self, model: _Model, record: Record) -> list[Alarm]:
         other = model.waiting.get(record.request)
         if record.request in model.paired or (other is not None and other.role == record.role):
             self._repeated += 1
@@ -100,10 +118,8 @@ class LiveJudge:
         if len(model.paired) > self.settings.waiting:
             model.paired.popitem(last=False)
         live, shadow = (record, other) if record.role == "live" else (other, record)
-        # A limit that the pair itself had a part in would not be fixed beforehand.
-        return self._judge(
-            live, shadow, limit_s if self.settings.tail_limit_s or live.at_ns > model.limit_at_ns else None
-        )
+        learnt = model.limit if shadow.beside_s is None else model.beside
+        return self._judge(live, shadow, self.settings.tail_limit_s or learnt.after(live.at_ns))
 
     def _judge(self, live: Record, shadow: Record, limit_s: float | None) -> list[Alarm]:
         subjects = Subjects.of(live, shadow, "shadow")

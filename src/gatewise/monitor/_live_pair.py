@@ -94,20 +94,19 @@ class PairComparison:
             return []
         if "errors" in asked:
             self._shares["errors"].add(float(shadow.status == "error") - float(live.status == "error"))
-        if states == {"ok"} and "latency" in asked:
-            self._times(live, shadow)
-        if limit_s is not None and "tail" in asked and "error" not in states:
+        times = _times(live, shadow, self.settings)
+        if times is not None and "latency" in asked and states == {"ok"}:
+            self._latencies(*times)
+        if times is not None and limit_s is not None and "tail" in asked and "error" not in states:
             self._limit_s = limit_s
-            late = [one.status == "expired" or seconds(one, self.settings) > limit_s for one in (live, shadow)]
-            self._shares["tail"].add(float(late[1]) - float(late[0]))
+            self._shares["tail"].add(float(times[1] > limit_s) - float(times[0] > limit_s))
         if states == {"ok"} and "disagreement" in asked and live.predictions:
             self._predictions(live, shadow)
         return self._alarms(max(live.at_ns, shadow.at_ns), self._at_once)
 
-    def _times(self, live: Record, shadow: Record) -> None:
-        pair = seconds(live, self.settings), seconds(shadow, self.settings)
-        if all(0.0 < value < math.inf for value in pair):
-            self._latency.add(*pair)
+    def _latencies(self, live_s: float, shadow_s: float) -> None:
+        if 0.0 < live_s < math.inf and 0.0 < shadow_s < math.inf:
+            self._latency.add(live_s, shadow_s)
         else:
             self._left_out += 1
 
@@ -217,6 +216,17 @@ class PairComparison:
 
 def _lower(margin: float) -> Rule:
     return Rule(kind="difference", direction="lower", margin=margin)
+
+
+def _times(live: Record, shadow: Record, settings: LiveSettings) -> tuple[float, float] | None:
+    """The times of a pair; one that expired took for ever. None where another record of its batch has them.
+
+    Where a copy of live ran beside the shadow its time counts, and not live's own: that had another thread's luck.
+    """
+    if shadow.beside_s is not None:
+        return (shadow.beside_s, shadow.compute_s) if shadow.beside_s and shadow.status == "ok" else None
+    first, second = (math.inf if one.status == "expired" else seconds(one, settings) for one in (live, shadow))
+    return first, second
 
 
 def seconds(record: Record, settings: LiveSettings) -> float:

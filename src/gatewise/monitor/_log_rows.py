@@ -18,7 +18,7 @@ from ._record import ROLES, STATUSES, Label, Record
 # The columns of a record and of a label, in the order of a row. `source`, `source_number`: the log it came from.
 RECORD_COLUMNS = (
     *("number", "request", "at_ns", "version_id", "role", "first", "status", "reason", "queue_s", "compute_s"),
-    *("rows", "batch_rows", "fingerprint", "features", "outputs", "predictions", "confidences", "content"),
+    *("beside_s", "rows", "batch_rows", "fingerprint", "features", "outputs", "predictions", "confidences", "content"),
     *("source", "source_number"),
 )
 LABEL_COLUMNS = ("number", "request", "row", "value", "at_ns", "source", "source_number")
@@ -119,6 +119,7 @@ def record_row(number: int, record: Record, version_id: int, content: Content) -
         text(record.reason) if some and record.reason is not None else None,
         float(record.queue_s),
         float(record.compute_s),
+        None if record.beside_s is None else float(record.beside_s),
         rows,
         batch_rows,
         text(record.fingerprint) if some else "",
@@ -154,8 +155,8 @@ def _tuple(encoded: str | None) -> tuple[float, ...]:
 
 def record_entry(row: Row, key: VersionKey) -> Entry:
     """The record of a row. Raises `ValueError`, `TypeError` or `AttributeError` where the row is damaged."""
-    number, request, at_ns, _, role, first, status, reason, queue_s, compute_s, rows, batch_rows = row[:12]
-    fingerprint, features, outputs, predictions, confidences, content, source, source_number = row[12:]
+    number, request, at_ns, _, role, first, status, reason, queue_s, compute_s, beside_s, rows, batch_rows = row[:13]
+    fingerprint, features, outputs, predictions, confidences, content, source, source_number = row[13:]
     record = Record(
         request=request,
         at_ns=at_ns,
@@ -168,6 +169,7 @@ def record_entry(row: Row, key: VersionKey) -> Entry:
         reason=reason,
         queue_s=_float(queue_s),
         compute_s=_float(compute_s),
+        beside_s=beside_s,
         rows=rows,
         batch_rows=batch_rows,
         fingerprint=fingerprint,

@@ -20,10 +20,12 @@ class Record:
         at_ns: when it arrived, Unix time in nanoseconds.
         model, version, digest: the served name, the version's label, its content hash.
         role: why this version ran it.
-        first: whether it ran before its partner; None where it has none.
+        first: whether it ran before its partner (the other record, or the copy of `beside_s`); None without one.
         status: `ok`; `error` (the model failed); `refused` (queue full, quota, bad input); `expired` (its deadline
             passed before it ran). `reason`: one line where it is not ok.
         queue_s, compute_s: seconds from arrival to the start of its batch, and of the batch's computation.
+        beside_s: of a shadow: seconds that a second copy of the live version took for the same batch, on the same
+            thread, right before it or after it. 0: another record of its batch carries them. None: there is no copy.
         rows, batch_rows: items of the request, and of the whole batch that it ran in.
         fingerprint: a hash of the inputs (names, types, shapes, values): the same inputs have the same one.
         features: numbers that sum up the inputs, by name, for drift.
@@ -44,6 +46,7 @@ class Record:
     reason: str | None = None
     queue_s: float = 0.0
     compute_s: float = 0.0
+    beside_s: float | None = None
     rows: int = 1
     batch_rows: int = 1
     fingerprint: str = ""

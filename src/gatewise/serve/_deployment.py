@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatewise.core import GatewiseError
 
+from ._beside import Beside
 from ._executor import Executor, Post, Ticket
 from ._refusal import Refusal
 
@@ -35,6 +36,7 @@ class Deployment:
         self._slot: tuple[float, bool] = (-1.0, False)
         self._executors: dict[int, Executor] = {}
         self._routes = routes
+        self._beside: Beside | None = None
         self._live = self._canary = self._shadow = None
         self.route(routes)
 
@@ -51,6 +53,13 @@ class Deployment:
             for role, each in (("live", routes.live), ("canary", routes.canary), ("shadow", routes.shadow))
             if each is not None
         }
+        for executor in self._executors.values():
+            if executor is not used.get("shadow"):
+                executor.beside = None
+        if routes.beside is not None and (self._beside is None or self._beside.copy is not routes.beside):
+            self._beside = Beside(routes.beside)
+        if "shadow" in used:
+            used["shadow"].beside = self._beside if routes.beside is not None else None
         self._routes = routes
         self._live, self._canary, self._shadow = used["live"], used.get("canary"), used.get("shadow")
         for executor in self._executors.values():
@@ -100,9 +109,10 @@ class Deployment:
     def submit(self, executor: Executor, ticket: Ticket, on_shadow: Done) -> None:
         """Give a request to its version and, where it is to be a pair, to the shadow at the same moment.
 
-        The pair is fair by construction: both tickets are put into queues of executors of equal rank (a thread each,
-        the same limits and batching) within microseconds, in random order, and nothing ever waits for the other. A
-        full shadow queue drops the pair before the answer is touched. Raises `Refusal` where live's queue is full.
+        Both tickets are put into queues of executors of equal rank (a thread each, the same limits and batching)
+        within microseconds, and nothing ever waits for the other. Where a copy of live runs beside the shadow, live
+        goes first; else the order is random. A full shadow queue drops the pair before the answer is touched. Raises
+        `Refusal` where live's queue is full.
         """
         now_s = time.monotonic()
         refusal = executor.full(ticket.asked.rows, now_s, ticket.deadline_s - now_s)
@@ -119,9 +129,9 @@ class Deployment:
             return
         self.counts["pairs"] += 1
         twin = Ticket(ticket.asked, ticket.request, "shadow", at_ns=ticket.at_ns, arrived_s=ticket.arrived_s)
-        twin.deadline_s, twin.done = ticket.deadline_s, on_shadow
-        ticket.first = self._random.random() < 0.5
-        twin.first = not ticket.first
+        twin.deadline_s, twin.done, twin.paired = ticket.deadline_s, on_shadow, True
+        ticket.first = shadow.beside is not None or self._random.random() < 0.5
+        twin.first = not ticket.first if shadow.beside is None else None
         for where, what in (
             ((executor, ticket), (shadow, twin)) if ticket.first else ((shadow, twin), (executor, ticket))
         ):

@@ -21,6 +21,7 @@ from ._refusal import Refusal
 if TYPE_CHECKING:
     from gatewise.monitor import Role, Status
 
+    from ._beside import Beside, Both
     from ._decode import Inference
     from ._servable import Arrays, Servable
     from ._settings import ServeSettings
@@ -35,8 +36,8 @@ class Ticket:
     """A request on its way through one executor. The executor fills in everything from `status` on."""
 
     __slots__ = (
-        "arrived_s", "asked", "at_ns", "batch_rows", "compute_s", "deadline_s", "done", "failure", "first",
-        "outputs", "queue_s", "reason", "request", "role", "status",
+        "arrived_s", "asked", "at_ns", "batch_rows", "beside_s", "compute_s", "deadline_s", "done", "failure", "first",
+        "outputs", "paired", "queue_s", "reason", "request", "role", "status",
     )  # fmt: skip
 
     def __init__(self, asked: Inference, request: str, role: Role, *, at_ns: int, arrived_s: float) -> None:
@@ -47,6 +48,7 @@ class Ticket:
         self.arrived_s = arrived_s
         self.deadline_s = 0.0
         self.first: bool | None = None
+        self.paired = False
         self.done: Callable[[Ticket], object] | None = None
         self.status: Status = "ok"
         self.reason: str | None = None
@@ -54,6 +56,7 @@ class Ticket:
         self.outputs: Mapping[str, np.ndarray] = {}
         self.queue_s = 0.0
         self.compute_s = 0.0
+        self.beside_s: float | None = None
         self.batch_rows = 0
 
 
@@ -62,10 +65,15 @@ Post = Callable[[list[Ticket]], None]
 
 
 class Executor:
-    """Runs one servable. `submit` and `wait_s` are for the event loop's thread only."""
+    """Runs one servable. `submit` and `wait_s` are for the event loop's thread only.
+
+    Attributes:
+        beside: runs the batches of shadow pairs once more, on a copy of the live version; None: there is none.
+    """
 
     def __init__(self, servable: Servable, settings: ServeSettings, post: Post) -> None:
         self.servable = servable
+        self.beside: Beside | None = None
         self._settings = settings
         self._post = post
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
@@ -233,7 +241,8 @@ class Executor:
         rows = sum(each.asked.rows for each in batch)
         start_s = time.monotonic()
         self._running = (start_s, self._cost.batch_s(rows))
-        outputs, failure = self._call(batch, rows)
+        beside = self.beside if all(each.paired for each in batch) else None
+        outputs, failure, both = self._call(batch, rows, beside)
         if failure is not None and len(batch) > 1:
             # One bad request must not fail those that it met in a batch: each runs again alone.
             self._running = (0.0, 0.0)
@@ -249,7 +258,10 @@ class Executor:
             self._cost.add(rows, end_s - start_s)
         at = 0
         for each in batch:
-            each.queue_s, each.compute_s, each.batch_rows = start_s - each.arrived_s, end_s - start_s, rows
+            each.queue_s, each.batch_rows = start_s - each.arrived_s, rows
+            each.compute_s = end_s - start_s if both is None else both.compute_s
+            if beside is not None:
+                each.beside_s = 0.0  # one pair of times for each batch: its first record has them
             each.failure = failure
             if failure is not None:
                 each.status, each.reason = "error", f"{failure.cause}: {failure}"
@@ -259,6 +271,8 @@ class Executor:
                 end = at + each.asked.rows
                 each.outputs = {name: found[at:end] for name, found in outputs.items()}
                 at = end
+        if both is not None and both.beside_s:
+            batch[0].beside_s, batch[0].first = both.beside_s, both.first
         self._ended_s = end_s
         self._expected = max(len(batch), self.under_way)
         self.num_done += len(batch)
@@ -278,21 +292,27 @@ class Executor:
             broken = error
         return broken is None and len(inputs) == len(self.servable.inputs)
 
-    def _call(self, batch: list[Ticket], rows: int) -> tuple[Arrays, Refusal | None]:
+    def _call(
+        self, batch: list[Ticket], rows: int, beside: Beside | None
+    ) -> tuple[Arrays, Refusal | None, Both | None]:
         first = batch[0].asked
-        inputs = first.inputs
+        inputs, both = first.inputs, None
         try:
             if len(batch) > 1:
                 inputs = {name: np.concatenate([each.asked.inputs[name] for each in batch]) for name in inputs}
-            outputs = self.servable.call(inputs)
+            if beside is None:
+                outputs = self.servable.call(inputs)
+            else:
+                both = beside.run(self.servable, inputs)
+                outputs = both.outputs
             wrong = check(self.servable, outputs, None if first.key is None else rows)
         except Exception as error:  # noqa: BLE001  a model's failure is an answer, and never ends the server
             line = " ".join(str(error).split())[:300] or type(error).__name__
             theirs = isinstance(error, _CLIENTS_FAULT) or type(error).__name__ in _CLIENTS_FAULT_NAMES
             if theirs or (len(batch) == 1 and not isinstance(error, MemoryError) and self._works()):
-                return {}, Refusal("input", f"the model does not take this input: {line}")
-            return {}, Refusal("model", f"the model failed: {type(error).__name__}: {line}")
+                return {}, Refusal("input", f"the model does not take this input: {line}"), None
+            return {}, Refusal("model", f"the model failed: {type(error).__name__}: {line}"), None
         if wrong is not None:
-            return {}, Refusal("model", f"the model failed: {wrong}")
+            return {}, Refusal("model", f"the model failed: {wrong}"), None
         self._good = first.inputs
-        return outputs, None
+        return outputs, None, both

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gatewise.core import GatewiseError
 
@@ -20,12 +20,24 @@ if TYPE_CHECKING:
     from ._servable import Servable
 
 
+Wrap = Callable[["Servable", bool], "Servable"]
+"""Puts something around a version that was loaded; told whether it is the copy of live that answers nobody."""
+
+Use = Literal["answer", "twin", "beside"]
+"""What a loaded copy of a version is for: to answer; to be the shadow of itself (A/A); to run beside the shadow."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """How much of the traffic goes to the canary, and of live's to the shadow, where these aliases point somewhere."""
+    """How much of the traffic goes to the canary, and of live's to the shadow, where these aliases point somewhere.
+
+    `beside`: a second copy of live runs beside the shadow, so that their times may be compared. A shadowed request then
+    costs three computations instead of two, and the machine holds live twice.
+    """
 
     canary: float = 0.05
-    shadow: float = 1.0
+    shadow: float = 0.5
+    beside: bool = True
 
 
 class Follower:
@@ -42,7 +54,7 @@ class Follower:
         *,
         shares: Shares,
         plan: ResourcePlan,
-        wrap: Callable[[Servable], Servable] | None = None,
+        wrap: Wrap | None = None,
     ) -> None:
         self._wrap = wrap
         self._registry = registry
@@ -52,7 +64,7 @@ class Follower:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._loaded: dict[tuple[str, bool], Servable] = {}
+        self._loaded: dict[tuple[str, Use], Servable] = {}
         self._aliases: dict[str, str | None] = {}
         self.problem: str | None = None
         self.routes = self._read()
@@ -65,12 +77,16 @@ class Follower:
             raise GatewiseError(
                 f"{self._model}: live points at no version\nfirst: gatewise promote {self._model} VERSION"
             )
+        twin: Use = "twin" if aliases["shadow"] == aliases["live"] else "answer"
+        copied = self._shares.beside and aliases["shadow"] is not None
         plan = {label: self._plan.share(label) for label in aliases.values() if label is not None}
-        ResourcePlan(shares=plan, spare_bytes=self._plan.spare_bytes).check()
-        kept: dict[tuple[str, bool], Servable] = {}
-        live = self._load(aliases["live"], kept, twin=False)
-        canary = self._load(aliases["canary"], kept, twin=False)
-        shadow = self._load(aliases["shadow"], kept, twin=aliases["shadow"] == aliases["live"])
+        again = [aliases["live"]] * (copied + (twin == "twin"))
+        ResourcePlan(shares=plan, spare_bytes=self._plan.spare_bytes).check(again=again)
+        kept: dict[tuple[str, Use], Servable] = {}
+        live = self._load(aliases["live"], kept, "answer")
+        canary = self._load(aliases["canary"], kept, "answer")
+        shadow = self._load(aliases["shadow"], kept, twin)
+        beside = self._load(aliases["live"] if copied else None, kept, "beside")
         assert live is not None
         routes = Routes(
             live=live,
@@ -78,21 +94,21 @@ class Follower:
             canary_share=self._shares.canary if canary is not None else 0.0,
             shadow=shadow,
             shadow_share=self._shares.shadow if shadow is not None else 0.0,
+            beside=beside,
         )
         self._loaded, self._aliases = kept, aliases
         return routes
 
-    def _load(self, label: str | None, kept: dict[tuple[str, bool], Servable], *, twin: bool) -> Servable | None:
-        """A twin is a second copy of the live version, as its shadow: an A/A comparison."""
+    def _load(self, label: str | None, kept: dict[tuple[str, Use], Servable], use: Use) -> Servable | None:
         from gatewise.versions import load
 
         if label is None:
             return None
-        key = (label, twin)
+        key = (label, use)
         found = kept.get(key) or self._loaded.get(key)
         if found is None:
             found = load(self._registry, self._model, label, threads=self._plan.share(label).threads)
-            found = found if self._wrap is None else self._wrap(found)
+            found = found if self._wrap is None else self._wrap(found, use == "beside")
         kept[key] = found
         return found
 

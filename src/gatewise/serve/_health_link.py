@@ -49,8 +49,11 @@ class HealthLinks:
         self._alarmed, self._settings = alarmed, settings
         self._watches: WeakSet[HealthWatch] = WeakSet()
 
-    def wrap(self, servable: Servable) -> Servable:
-        """The servable with its activations watched, or itself."""
+    def wrap(self, servable: Servable, unseen: bool = False) -> Servable:
+        """The servable with its activations watched, or itself.
+
+        `unseen`: it takes as long as if it were watched, and nobody is told what it sees: for a copy beside a shadow.
+        """
         from gatewise.monitor import HealthWatch
 
         module: Any = getattr(servable, "module", None)
@@ -61,12 +64,13 @@ class HealthLinks:
                 module,
                 name=servable.model,
                 version=servable.version,
-                on_alarm=self._alarmed,
+                on_alarm=_nobody if unseen else self._alarmed,
                 settings=self._settings,
             )
         except GatewiseError:  # no activation in it
             return servable
-        self._watches.add(watch)
+        if not unseen:
+            self._watches.add(watch)
         return HealthLink(servable, watch)
 
     def features(self) -> list[dict[str, Any]]:
@@ -80,6 +84,10 @@ class HealthLinks:
             for watch in list(self._watches)
             for (site, measure), value in watch.latest().items()
         ]
+
+
+def _nobody(_: Alarm) -> None:
+    pass
 
 
 def _read(watch: HealthWatch) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from ._listen import begin_no_more
+
 if TYPE_CHECKING:
     from ._app import App
 
@@ -55,6 +57,8 @@ class GracefulServer(uvicorn.Server):
         """Take what waits to be accepted, stop accepting, answer all that came, and only then close."""
         self._app.stop()
         if not self.force_exit:
+            for each in sockets or ():
+                begin_no_more(each)
             await asyncio.sleep(0.05)  # what connected in the window is in the queue of the socket: let it in
             for server in self.servers:
                 server.close()

@@ -1,7 +1,10 @@
 """Listening: a socket as asyncio needs it, and serving an application that needs no lame-duck window."""
 
+import ctypes
 import signal
 import socket
+import struct
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +13,15 @@ from gatewise.core import GatewiseError, MissingExtraError
 
 BACKLOG = 4096
 """Connections that wait to be accepted at most."""
+
+_SO_ATTACH_FILTER = 26
+_FLAGS_AT, _SYN = 13, 0x02
+_NO_SYN = (  # classic BPF (code, jump if true, jump if false, k) on a TCP header; returns how much of a packet is kept
+    (0x30, 0, 0, _FLAGS_AT),  # load the byte of the flags
+    (0x45, 0, 1, _SYN),  # is SYN set?
+    (0x06, 0, 0, 0),  # drop it
+    (0x06, 0, 0, 0xFFFF_FFFF),  # keep it
+)
 
 
 def listen(application: Any, *, host: str, port: int, started: Callable[[str], object]) -> None:
@@ -67,3 +79,21 @@ def bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise GatewiseError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     return found
+
+
+def begin_no_more(listening: socket.socket) -> bool:
+    """Let no new connection begin, while those that have begun may still be accepted; whether that was possible.
+
+    A connection that the kernel has completed and nobody has accepted is reset when its socket closes, and the request
+    in it is lost. Where new ones cannot begin (Linux: a filter drops what asks for one), the queue runs empty first;
+    who asked meanwhile asks again a second later, and is refused by then instead of lost.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in _NO_SYN))
+    program = struct.pack("@HP", len(_NO_SYN), ctypes.addressof(code))
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError:  # forbidden here
+        return False
+    return True

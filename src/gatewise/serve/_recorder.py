@@ -77,6 +77,7 @@ class Recorder:
                     reason=ticket.reason,
                     queue_s=ticket.queue_s,
                     compute_s=ticket.compute_s,
+                    beside_s=ticket.beside_s,
                     rows=asked.rows,
                     batch_rows=ticket.batch_rows or asked.rows,
                     fingerprint=fingerprint(asked.inputs),

@@ -1,6 +1,6 @@
 """Which version may use how many threads and how much memory: a plan, checked against the machine before it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gatewise.core import GatewiseError, available_memory_bytes, num_cores
@@ -35,11 +35,15 @@ class ResourcePlan:
         """The version's share; `others` where the plan does not name it."""
         return self.shares.get(version, self.others)
 
-    def check(self, *, cores: int | None = None, memory_bytes: int | None = None) -> list[str]:
+    def check(
+        self, *, cores: int | None = None, memory_bytes: int | None = None, again: Sequence[str] = ()
+    ) -> list[str]:
         """Warnings, one line each. Raises where the plan asks for more threads or memory than there is.
 
         Args:
             cores, memory_bytes: of the machine; by default what this process may use now. Memory of 0 is unknown.
+            again: versions that are loaded once more, each as often as it is named; their copies run on the threads
+                of others.
         """
         cores = num_cores() if cores is None else cores
         memory = available_memory_bytes() if memory_bytes is None else memory_bytes
@@ -47,10 +51,11 @@ class ResourcePlan:
         asked = ", ".join(f"{label} {each.threads}" for label, each in self.shares.items())
         if threads > cores:
             raise GatewiseError(f"the plan gives {threads} threads ({asked}), the machine has {cores} cores")
-        needed = sum(each.memory_bytes for each in self.shares.values())
+        needed = sum(each.memory_bytes for each in (*self.shares.values(), *map(self.share, again)))
         if memory and needed and needed + self.spare_bytes > memory:
+            copies = f" (with {', '.join(again)} once more)" if again else ""
             raise GatewiseError(
-                f"the plan needs {needed >> 20} MiB and leaves {self.spare_bytes >> 20} MiB to the rest; "
+                f"the plan needs {needed >> 20} MiB{copies} and leaves {self.spare_bytes >> 20} MiB to the rest; "
                 f"{memory >> 20} MiB are free"
             )
         found: list[str] = []

@@ -14,6 +14,8 @@ class Routes:
 
     `canary_share` of them are answered by `canary` instead of `live`; `shadow_share` of those that `live` answers run
     on `shadow` too. For an A/A comparison `shadow` is a second servable of the same version, loaded for itself.
+    `beside` is a copy of `live`, loaded for itself too: every shadow's batch runs on it once more, and these two times
+    are what is compared. Without it the times of live and shadow are compared as they come, which is not fair.
     """
 
     live: Servable
@@ -21,6 +23,7 @@ class Routes:
     canary_share: float = 0.0
     shadow: Servable | None = None
     shadow_share: float = 0.0
+    beside: Servable | None = None
 
     def __post_init__(self) -> None:
         for name, share, servable in (
@@ -33,6 +36,12 @@ class Routes:
                 raise GatewiseError(f"{name}_share is {share:g}, but no version is {name}")
         if self.shadow is self.live:
             raise GatewiseError("live and shadow are one servable, which cannot run twice at once; load it once more")
+        if self.beside is not None:
+            if self.shadow is None:
+                raise GatewiseError("beside is a copy of live that runs beside a shadow, but no version is shadow")
+            taken = any(self.beside is each for each in (self.live, self.canary, self.shadow))
+            if taken or (self.beside.version, self.beside.digest) != (self.live.version, self.live.digest):
+                raise GatewiseError("beside must be a second copy of live, loaded for itself")
         for each in (self.live, self.canary, self.shadow):
             if each is not None:
                 _check(self.live, each)
