@@ -1,6 +1,10 @@
 """What `gatewise scenarios` prints: the answer first, then its evidence, then money."""
 
+import math
 from typing import Any
+
+NEAR = 0.05
+"""A confirmed rate this near to the edge is near enough."""
 
 
 def _ms(seconds: float | None) -> str:
@@ -70,6 +74,13 @@ def _server_lines(asked: dict[str, Any], found: dict[str, Any]) -> list[str]:
     if found["edge"]:
         fails = f"; shown to fail at {found['fails_at']:.4g}" if found["fails_at"] else ""
         lines.append(f"  the limit itself is met at about {found['edge']:.4g} queries/s (estimate){fails}")
+        careful = 1 - found["rate"] / found["edge"] if found["rate"] else 0.0
+        if careful > NEAR:
+            budget_s = found["seconds"] * (careful / NEAR) ** 2  # what chance leaves open falls as 1 / sqrt(queries)
+            lines.append(
+                f"  the rate that holds lies {100 * careful:.0f} % below it: that is what so few queries can show; "
+                f"--budget {math.ceil(round(budget_s / 60, 3))}m would bring it to about {100 * NEAR:g} %"
+            )
     return lines
 
 
