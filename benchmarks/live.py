@@ -1,7 +1,8 @@
 """Is the live judge right? Seeded replays of known truth through `LiveJudge`, beside River's detectors.
 
     python benchmarks/live.py --streams 20 --pairs 2000     a minute
-    python benchmarks/live.py --streams 200                 the table of docs/live.md
+    python benchmarks/live.py --streams 200                 the tables of docs/live.md: an hour of one core
+    python benchmarks/live.py --streams 200 --only tails    one part of them
 
 The noise is stated in `NOISE`. Beside what our test needed stands the information bound, ln(1 / alpha) / KL: about what
 any test at this level needs that knows the effect and the noise beforehand. River is optional: without it, its columns
@@ -16,6 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,14 @@ PERIOD_NS = 100_000_000
 TENTH = math.log(1.1)
 RIVAL_STREAMS = 20
 """Streams for River: KSWIN takes milliseconds a value."""
+CHANGED_STREAMS = 100
+"""Streams with a change in their middle."""
 NOISE = {
     "iid": "log-normal, SD .3, independent for both versions",
     "waves": "an AR(1) load that the pair shares (phi .99, SD .5), and a private SD of .1",
     "tail": "log-normal, SD .15, and 1 % of the calls of each version x 10",
 }
-SECTIONS = (*NOISE, "shares", "canary", "private")
+SECTIONS = (*NOISE, "tails", "canary", "private", "accuracy")
 PRIVATE_SD = {"iid": 0.3, "waves": 0.1, "tail": 0.15}
 
 
@@ -81,14 +85,14 @@ def pair(i: int, logs: Sequence[float], predictions: Sequence[float] = ()) -> li
     ]
 
 
-def replay(settings: LiveSettings, times: Array, *, stop: bool = True) -> dict[str, int]:
-    """The pair after which each kind of alarm was raised first; at the first alarm it ends, if asked."""
+def replay(settings: LiveSettings, times: Array, *, stop: bool = True, until: str = "") -> dict[str, int]:
+    """The pair after which each kind of alarm was raised first; ends at the first alarm, or at the one asked for."""
     judge, found = LiveJudge(settings), dict[str, int]()
     for i, logs in enumerate(times.T.tolist()):
         for record in pair(i, logs):
             for alarm in judge.add(record):
                 found.setdefault(f"{alarm.kind} {alarm.evidence['question']}", i + 1)
-        if stop and found:
+        if until in found or (stop and found):
             break
     return found
 
@@ -190,6 +194,7 @@ def pairs_section(
     rivals = river_detectors()
     both = LiveSettings(alpha=ALPHA, tail_limit_s=LIMIT_S, metrics=("latency", "tail", "errors"), run_length=1e7)
     latency = LiveSettings(alpha=ALPHA, metrics=("latency",))
+    watched = replace(latency, run_length=1e7)
     quiet = [calls(kind, rng, options.pairs) for _ in range(options.streams)]
     alarms = [replay(both, times, stop=False) for times in quiet]
     row: dict[str, Any] = {"streams": options.streams, "pairs": options.pairs}
@@ -199,15 +204,17 @@ def pairs_section(
     slower = [calls(kind, rng, 5_000) + np.array([[0.0], [TENTH]]) for _ in range(options.streams)]
     row["+10 %"] = spread([replay(latency, times).get("latency start", 0) for times in slower])
     row["information bound"] = math.log(1 / ALPHA) / (TENTH**2 / (4 * PRIVATE_SD[kind] ** 2))
-    changed = [calls(kind, rng, 4_000) for _ in range(min(options.streams, RIVAL_STREAMS))]
+    changed = [calls(kind, rng, 4_000) for _ in range(min(options.streams, CHANGED_STREAMS))]
     for times in changed:
         times[1, 1_000:] += TENTH
-    ends = [replay(both, times, stop=False).get("latency change", 0) for times in changed]
+    name = "latency change"
+    ends = [replay(watched, times, stop=False, until=name).get(name, 0) for times in changed]
+    row["+10 % after 1,000, called too early"] = sum(0 < end <= 1_000 for end in ends)
     row["+10 % after 1,000, ours"] = spread([max(end - 1_000, 0) for end in ends])
     for name, make in rivals.items():
         ratios = [(times[1] - times[0]).tolist() for times in quiet[:RIVAL_STREAMS]]
         row[f"{name}: false"] = f"{sum(detected(make(), one) > 0 for one in ratios)} of {len(ratios)}"
-        ends = [detected(make(), (times[1] - times[0]).tolist()) for times in changed]
+        ends = [detected(make(), (times[1] - times[0]).tolist()) for times in changed[:RIVAL_STREAMS]]
         early = sum(0 < end <= 1_000 for end in ends)
         row[f"{name}: change"] = f"{spread([max(end - 1_000, 0) for end in ends])}, of those {early} before it"
     print(f"{kind}: {NOISE[kind]}")
@@ -216,8 +223,8 @@ def pairs_section(
     return gates, row
 
 
-def shares_section(options: argparse.Namespace, rng: np.random.Generator) -> tuple[list[Gate], dict[str, Any], int]:
-    """A tail that triples, accuracy that falls, and labels in other orders."""
+def tails_section(options: argparse.Namespace, rng: np.random.Generator) -> dict[str, Any]:
+    """A tail that triples."""
     tail = LiveSettings(alpha=ALPHA, tail_limit_s=LIMIT_S, metrics=("tail",))
     own = LiveSettings(alpha=ALPHA, metrics=("tail",), tail_window=1_000)
     row: dict[str, Any] = {}
@@ -225,6 +232,19 @@ def shares_section(options: argparse.Namespace, rng: np.random.Generator) -> tup
     row["tail 1 % -> 3 %, limit stated"] = spread([replay(tail, one).get("tail start", 0) for one in streams])
     row["the same, limit: live's own p99 of 1,000"] = spread([replay(own, one).get("tail start", 0) for one in streams])
     row["  bound for the signs of discordant pairs"] = f"{math.log(1 / ALPHA) / (0.0394 * 0.1309):,.0f}"
+    told(row)
+    return row
+
+
+def told(row: dict[str, Any]) -> None:
+    """Print what a part found."""
+    for name, value in row.items():
+        print(f"{name:60} {value}", flush=True)
+
+
+def accuracy_section(options: argparse.Namespace, rng: np.random.Generator) -> tuple[list[Gate], dict[str, Any], int]:
+    """Accuracy that falls, and labels in other orders."""
+    row: dict[str, Any] = {}
     accuracy = LiveSettings(alpha=ALPHA, metrics=("accuracy",), waiting=50_000)
     found, quiet = [], 0
     for seed in range(options.streams):
@@ -239,8 +259,7 @@ def shares_section(options: argparse.Namespace, rng: np.random.Generator) -> tup
         one = judged(accuracy, *drawn, "as they come", seed)[0]
         changed += sum(judged(accuracy, *drawn, order, seed)[0] != one for order in ("late", "doubled", "shuffled"))
     row["verdicts changed by late, doubled or shuffled labels"] = changed
-    for name, value in row.items():
-        print(f"{name:60} {value}", flush=True)
+    told(row)
     return [Gate(name="accuracy", count=quiet, trials=options.streams, limit=ALPHA)], row, changed
 
 
@@ -255,8 +274,7 @@ def canary_section(options: argparse.Namespace, rng: np.random.Generator) -> tup
         row[f"canary {share:.0%}, waves: false alarms"] = quiet
         ends = [canary(settings, rng, 40_000, share, TENTH) for _ in range(min(options.streams, 50))]
         row[f"canary {share:.0%}, waves: +10 %, requests of both"] = spread(ends)
-    for name, value in row.items():
-        print(f"{name:60} {value}", flush=True)
+    told(row)
     return gates, row
 
 
@@ -273,8 +291,7 @@ def private_section(options: argparse.Namespace, rng: np.random.Generator) -> di
             row[f"private AR(1) {phi}, ours, {name}"] = f"{wrong} of {streams}"
         wrong = sum(_unguarded(one) for one in drawn)
         row[f"private AR(1) {phi}, sign test of pairs, no guard"] = f"{wrong} of {streams}"
-    for name, value in row.items():
-        print(f"{name:60} {value}", flush=True)
+    told(row)
     return row
 
 
@@ -308,9 +325,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if kind in chosen:
             found, rows[kind] = pairs_section(options, rng, kind)
             gates += found
-    more, shares, changed = shares_section(options, rngs[-3]) if "shares" in chosen else ([], {}, 0)
-    yet, unpaired = canary_section(options, rngs[-2]) if "canary" in chosen else ([], {})
-    private = private_section(options, rngs[-1]) if "private" in chosen else {}
+    tails = tails_section(options, rngs[3]) if "tails" in chosen else {}
+    yet, unpaired = canary_section(options, rngs[4]) if "canary" in chosen else ([], {})
+    private = private_section(options, rngs[5]) if "private" in chosen else {}
+    more, accuracy, changed = accuracy_section(options, rngs[6]) if "accuracy" in chosen else ([], {}, 0)
     gates += [*more, *yet]
     failed = failures(gates) if gates else []
     for gate in failed:
@@ -319,7 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"FAILED {changed} verdicts depend on the order of labels")
     print(f"\n{len(gates) - len(failed)} of {len(gates)} required rates hold; {time.perf_counter() - began:.0f} s")
     if options.json:
-        document = {"pairs": rows, "shares": shares, "canary": unpaired, "private": private, "seed": options.seed}
+        document = {"pairs": rows, "tails": tails, "canary": unpaired, "private": private, "accuracy": accuracy}
+        document |= {"seed": options.seed, "streams": options.streams}
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 1 if failed or changed else 0
 

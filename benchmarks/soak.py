@@ -6,7 +6,8 @@ Live, canary, shadow and the copy beside it; record, judge, drift, health, metri
 requests; a promotion every minute. Every ten seconds the process is looked at: resident memory, open files, threads,
 and the size of its records, whose bound is low enough to be reached. The answer is the slope of each over the second
 half of the time (Theil and Sen, 95 %) and how many requests failed; exit code 1 where one did, or where memory would
-grow by more than 5 % of itself in a day.
+grow by more than 5 % of itself in a day. Requests have no ids of their own: of such ids the server remembers the last
+65,536, which is some 12 MB that fill up first.
 """
 
 import argparse
@@ -54,38 +55,36 @@ def registered(folder: Path) -> Registry:
     return registry
 
 
-def post(url: str, document: Any) -> int:
+def post(url: str, document: Any) -> tuple[int, str]:
+    """The status, and the id that the answer has."""
     request = urllib.request.Request(url, json.dumps(document).encode(), {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
-            return answer.status
+            return answer.status, json.loads(answer.read()).get("id", "")
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, ""
     except OSError:
-        return 0
+        return 0, ""
 
 
 def caller(address: str, asked: argparse.Namespace, number: int, until_s: float, statuses: Counter[int]) -> None:
     """Requests at its share of the rate, and labels for half of them some seconds later."""
     rng, draw = random.Random(number), np.random.default_rng(number)
     late: list[tuple[float, str]] = []
-    count = 0
     while time.monotonic() < until_s:
         time.sleep(rng.expovariate(asked.rate / asked.callers))
-        count += 1
-        name = f"c{number}-{count}"
         rows = draw.standard_normal((1, WIDTH)).astype(np.float32)
         tensor = {"name": "input", "datatype": "FP32", "shape": [1, WIDTH], "data": rows.reshape(-1).tolist()}
-        statuses[post(f"{address}/v2/models/m/infer", {"id": name, "inputs": [tensor]})] += 1
-        if rng.random() < 0.5:
+        status, name = post(f"{address}/v2/models/m/infer", {"inputs": [tensor]})
+        statuses[status] += 1
+        if name and rng.random() < 0.5:
             late.append((time.monotonic() + rng.uniform(1, 20), name))
         if len(late) >= 20:
             due = [each for at, each in late if at <= time.monotonic()]
             late = [(at, each) for at, each in late if at > time.monotonic()]
             labels = [{"request": each, "row": 0, "value": rng.randrange(CLASSES)} for each in due]
             if labels:
-                statuses[post(f"{address}/v2/models/m/labels", {"labels": labels})] += 1
+                statuses[post(f"{address}/v2/models/m/labels", {"labels": labels})[0]] += 1
 
 
 def look(pid: int, record: Path) -> dict[str, float]:

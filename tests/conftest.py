@@ -1,5 +1,6 @@
-"""What holds for every test: no network, no model hub, laws of Hypothesis without a stopwatch."""
+"""What holds for every test: no network, no model hub, no stopwatch for laws, a heap that has settled."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -32,3 +33,24 @@ def _no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _connect_to_this_machine)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _settled_heap() -> None:
+    """What earlier modules loaded stays, and no collection walks over it again.
+
+    A full collection costs most of a second once torch, transformers, pandas and the engines are there, and both what
+    we test (before it times) and what we test it against (statsmodels, in every call) ask for one. Garbage goes first.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that is conducted here times each cell for a tenth of a second a process, in two rounds or more.
+
+    For what is asked of any study, however precise it is.
+    """
+    monkeypatch.setattr("gatewise.study._budget.SLICE_S", 0.1)
+    monkeypatch.setattr("gatewise.study._budget.MOST_ROUNDS", 2)

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("measure", "train"),
     ("robustness", "data_quality", "inspection", "optimize", "scenarios"),
     ("study",),
-    ("claims", "doctor", "dilution"),
+    ("claims", "doctor", "dilution", "tabular"),
     ("report",),
     ("versions", "monitor"),
     ("serve",),

@@ -8,7 +8,7 @@ import pytest
 from serve_calls import function
 
 from gatewise import serve, versions
-from gatewise.cli import _serve_arguments, _serve_settings
+from gatewise.cli import _serve, _serve_arguments, _serve_settings
 from gatewise.core import GatewiseError
 
 
@@ -120,6 +120,25 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(
     assert follower.problem is None
 
 
+def test_a_canary_that_is_refused_does_not_hold_up_live(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    registry.now["canary"] = "bad"
+    follower = serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
+    assert (follower.routes.live.version, follower.routes.canary) == ("v1", None)
+    application = serve.app([follower.routes])
+    registry.now["live"] = "v2"
+    assert follower.refresh(application)
+    routes = application.deployments["m"].routes
+    assert (routes.live.version, routes.canary) == ("v2", None)
+    for _ in range(3):
+        assert not follower.refresh(application)
+    assert "bad is refused" in str(follower.problem)
+    assert capsys.readouterr().err.count("bad is refused") == 1
+    registry.now["canary"] = "v1"
+    assert follower.refresh(application)
+    canary = application.deployments["m"].routes.canary
+    assert (canary and canary.version, follower.problem) == ("v1", None)
+
+
 def test_nothing_live_is_said_before_anything_listens(registry: Registry) -> None:
     registry.now["live"] = None
     with pytest.raises(GatewiseError, match="gatewise promote m"):
@@ -147,6 +166,13 @@ def test_every_setting_has_its_place() -> None:
     [
         ("rollback=drift", "kind of alarm"),
         ("max_bach=4", "did you mean 'max_batch'"),
+        (
+            "foo=1",
+            r"judge\. \(judge\.alpha\), log\..*drift\..*errors\..*health\..*rollback\. \(rollback\.cool_down_s\)",
+        ),
+        ("alpha=1e-4", "did you mean 'judge.alpha'"),
+        ("judge=1", "with a prefix"),
+        ("jugde.alpha=1", "did you mean 'judge.alpha'"),
         ("judge.folder=x", "unknown setting"),
         ("drift.windw=4", "did you mean 'drift.window'"),
         ("health=perhaps", "true or false"),
@@ -157,3 +183,40 @@ def test_every_setting_has_its_place() -> None:
 def test_what_is_no_setting(given: str, says: str) -> None:
     with pytest.raises(GatewiseError, match=says):
         _serve_settings.asked([given])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1TiB", 1 << 40), ("1.5 tb", 15 * 10**11), ("2kB", 2000), ("64MiB", 1 << 26)]
+)
+def test_a_size(text: str, size: int) -> None:
+    assert _serve_settings.resources({"memory": text}).share("v1").memory_bytes == size
+
+
+@pytest.mark.parametrize("text", ["5", "1PiB", "TiB", "9" * 400 + "B", "1e3MB"])
+def test_what_is_no_size_names_the_units(text: str) -> None:
+    with pytest.raises(GatewiseError, match="units: KiB, MiB, GiB, TiB, kB, MB, GB, TB, B"):
+        _serve_settings.resources({"memory": text})
+
+
+def test_what_is_said_of_a_version_that_no_alias_points_at() -> None:
+    found = _serve_settings.asked(["threads=1", "threads.v1=1", "threads.v2=1", "memory.v9=1GB", "reference.v9=a.json"])
+    assert _serve_settings.unused(found, "m", ["v1", "v2"], ["v1", None]) == [
+        "--set threads.v2: no alias of m points at v2 now; it counts once one does",
+        "--set memory.v9: m has no version 'v9' (it has: v1, v2)",
+        "--set reference.v9: m has no version 'v9' (it has: v1, v2)",
+    ]
+
+
+def test_an_alias_that_is_not_followed_is_told(registry: Registry) -> None:
+    follower = serve.Follower(registry, "m", shares=serve.Shares(), plan=serve.ResourcePlan())  # pyright: ignore
+    application = serve.app([follower.routes])
+    assert _serve.followed(registry, follower, application) == {("m", "live", "v1"): True}
+    registry.now["canary"] = "bad"
+    follower.refresh(application)
+    assert _serve.followed(registry, follower, application) == {
+        ("m", "live", "v1"): True,
+        ("m", "canary", "bad"): False,
+    }
+    registry.now["canary"] = None
+    follower.refresh(application)
+    assert _serve.followed(registry, follower, application) == {("m", "live", "v1"): True}

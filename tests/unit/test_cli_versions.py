@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,45 @@ def test_no_registry_is_said(gatewise: Any) -> None:
     for words in (("versions",), ("promote", "m", "v1"), ("rollback", "m")):
         with pytest.raises(GatewiseError, match="there is no registry"):
             gatewise(*words)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "is no model folder"),
+        ({"config.json": "{}"}, "holds no weights"),
+        ({"config.json": "{}", "pytorch_model.bin": ""}, "pytorch_model.bin is a pickle"),
+        ({"recipe.json": "{}"}, "holds no weights"),
+        ({"recipe.json": "no", "model.safetensors": ""}, "is damaged"),
+        ({"config.json": "no", "model.safetensors": ""}, "cannot read .*given/config.json"),
+    ],
+)
+def test_a_folder_without_a_model_is_named_as_it_was_given(
+    gatewise: Any, tmp_path: Path, files: dict[str, str], says: str
+) -> None:
+    (tmp_path / "given").mkdir()
+    for name, content in files.items():
+        (tmp_path / "given" / name).write_text(content)
+    with pytest.raises(GatewiseError, match=says) as found:
+        gatewise("register", str(tmp_path / "given"), "--as", "encoder", "--version", "v1")
+    assert "objects" not in str(found.value)
+    assert len(str(found.value).splitlines()) <= 2
+    assert str(tmp_path / "given") in str(found.value)
+
+
+@pytest.mark.parametrize("target", ["afile", "afile.safetensors"])
+def test_a_file_that_is_no_model_is_there_and_is_said_to_be_none(gatewise: Any, tmp_path: Path, target: str) -> None:
+    (tmp_path / target).write_text("x")
+    with pytest.raises(GatewiseError, match="is a file and no model\nvalid: a folder"):
+        gatewise("register", str(tmp_path / target), "--as", "encoder", "--version", "v1")
+
+
+def test_weights_of_another_model_are_no_model(gatewise: Any, tmp_path: Path, folders: dict[str, str]) -> None:
+    """Transformers fills in what is missing at random, and goes on."""
+    shutil.copytree(folders["good"], tmp_path / "given")
+    (tmp_path / "given" / "recipe.json").unlink()
+    config = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 16, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 50}  # fmt: skip
+    (tmp_path / "given" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(GatewiseError, match="holds no weight of the model that config"):
+        gatewise("register", str(tmp_path / "given"), "--as", "encoder", "--version", "v1")

@@ -46,6 +46,19 @@ def test_detector_finds_a_change_that_the_capital_finds_much_later():
     assert found["detector"] + 100 < found["capital"]
 
 
+def test_onset_is_where_the_gains_began():
+    bets = Bets()
+    assert bets.onset == 0
+    for i in range(400):
+        bets.add((1.0 if i % 2 else -1.0) if i < 300 else (1.0 if i % 4 else -1.0))
+    assert 290 <= bets.onset <= 305
+    for _ in range(10_000):
+        bets.add(-1.0)
+    assert bets.onset == 10_399  # nobody has risen since
+    bets.add(1.0)
+    assert bets.onset == 10_400
+
+
 def test_capital_stops_at_the_ceiling_and_stays_a_number():
     bets = Bets()
     for _ in range(5_000):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from gatewise.core import GatewiseError, Rule, SequentialComparison
-from gatewise.core._symmetry import BASE, PairedEvidence
+from gatewise.core._symmetry import BASE, PairedEvidence, neighbours
 
 ALPHA = 0.05
 STREAMS, PAIRS = 120, 300
@@ -98,6 +98,53 @@ def test_private_correlation_puts_blocks_in_force():
         blocks += judge.level > 0
     assert blocks == 30
     assert alarms <= 5  # the guard is no promise: docs/live.md
+
+
+@pytest.mark.parametrize(
+    "values", [(3, 1, 2), (1, 1, 4, 2, 9), (0, 0, 1, 1, 1, 0), (0.1, 5, -2, 7, 3, 11), (2, 2, 2, 2)]
+)
+def test_neighbours_are_measured_against_every_order(values):
+    found = [neighbours(order) for order in itertools.permutations(values)]
+    assert math.fsum(likeness for likeness, _ in found) / len(found) == pytest.approx(0.0, abs=1e-9)
+    observed = math.fsum(likeness**2 for likeness, _ in found) / len(found)
+    assert all(variance == pytest.approx(observed, abs=1e-9) for _, variance in found)
+    assert neighbours(values[:2]) == (0.0, 0.0)
+
+
+def detected(effects):
+    """The pairs at which pairs alone, and then with what blocks say, called a change at 1 in 10^7 pairs; 0: never."""
+    judge, alone, evidence = PairedEvidence(Rule(), 1e-3), 0, math.log(1e7)
+    for i, effect in enumerate(effects):
+        judge.effect(float(effect))
+        alone = alone or (i + 1) * (judge._levels[0].bets.log_detector >= evidence)
+        if alone and judge.reached(evidence, change=True):
+            return alone, i + 1
+    return alone, 0
+
+
+def test_a_change_is_not_taken_for_correlation():
+    """Private SD .1 each, + 10 % after 500 pairs; the capital from the start on takes the step for a correlation."""
+    rng, found, early = np.random.default_rng(16), 0, 0
+    for _ in range(30):
+        effects = rng.normal(0, 0.1 * math.sqrt(2), 1_700)
+        effects[500:] += math.log(1.1)
+        _, at = detected(effects)
+        found += at > 500
+        early += 0 < at <= 500
+    assert early == 0
+    assert binomtest(found, 30, 0.95, alternative="less").pvalue > 1e-4
+
+
+def test_a_private_wave_is_still_seen_where_a_change_is_asked_for():
+    rng = np.random.default_rng(17)
+    guarded = bare = 0
+    for _ in range(15):
+        times = stream("private", rng, 1_500)
+        alone, both = detected(np.log(times[1] / times[0]))
+        bare += alone > 0
+        guarded += both > 0
+    assert bare >= 8  # without a guard most of them would be false alarms
+    assert guarded <= bare / 2
 
 
 def test_stated_blocks_are_in_force_from_the_start():

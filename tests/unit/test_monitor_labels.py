@@ -44,6 +44,37 @@ def test_an_unlabelled_request_holds_back_those_behind_it_until_its_time_is_over
     assert join.counts().evicted == 1
 
 
+@given(st.randoms(use_true_random=False), st.integers(2, 30), st.integers(1, 8))
+@settings(max_examples=60, deadline=None)
+def test_missing_labels_hold_back_nobody_for_longer_and_change_nothing(rng: random.Random, n: int, within_s: int):
+    """Every request is settled in its turn, with the label that came in time, however late, often or out of order."""
+    missing = {i for i in range(n) if rng.random() < 0.3}
+    told = [(i + rng.random() * within_s, i) for i in range(n) if i not in missing for _ in range(rng.choice((1, 2)))]
+    join, settled = LabelJoin(most=1_000, within_s=within_s), []
+    events = sorted([*((float(i), -1, i) for i in range(n)), *((at, 0, i) for at, i in told)])
+    for _, kind, i in events:
+        if kind == -1:
+            settled += join.tick(i * 10**9) + expect(join, i * 10**9)
+            assert len(settled) >= i - within_s  # those whose time is over are behind us
+        else:
+            settled += join.label(label(i * 10**9, float(i)))
+    settled += join.finish()
+    assert [item.payload for item in settled] == [i * 10**9 for i in range(n)]
+    assert {item.payload // 10**9 for item in settled if item.given_up} == missing
+    assert all(item.labels[0].value == item.payload // 10**9 for item in settled if not item.given_up)
+    assert (join.counts().evicted, join.counts().late) == (len(missing), 0)
+
+
+def test_a_label_that_comes_too_late_is_counted_as_late():
+    join = LabelJoin(most=100, within_s=10)
+    expect(join, 0)
+    join.pass_over("7")
+    join.tick(11 * 10**9)
+    assert join.label(label(0)) == []
+    join.label(label(7))
+    assert (join.counts().late, join.counts().unneeded, join.counts().early) == (1, 1, 0)
+
+
 def test_room_is_bounded():
     join = LabelJoin(most=10)
     given_up = [item for i in range(1_000) for item in expect(join, i)]

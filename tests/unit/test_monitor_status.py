@@ -17,13 +17,16 @@ from gatewise.monitor import Alarm, Label, Record
 from gatewise.monitor._cost import Machine
 from gatewise.monitor._log import Log
 from gatewise.monitor._notify import LogFile
-from gatewise.monitor._status import StatusReader, StatusSettings, models, status, status_of
+from gatewise.monitor._status import StatusReader, StatusSettings, status, status_of
 from gatewise.monitor._status_follow import Follower
 from gatewise.monitor._status_kept import keep_settings, kept_settings
-from gatewise.monitor._status_labels import labelled, share_interval
+from gatewise.monitor._status_labels import NO_PREDICTIONS, labelled, share_interval
+from gatewise.monitor._status_moves import Moves, models, moves
 from gatewise.monitor._status_plain import plain
 from gatewise.monitor._status_sources import judge_names, live_settings
 from gatewise.monitor._status_traffic import streams, timeline, traffic, window_of
+from gatewise.monitor._status_words import headline
+from gatewise.monitor._terminal import render
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "monitor.schema.json").read_text("utf-8"))
 SMALL = Story(requests=900, minutes=6.0, shadowed=0.5, slower=1.2, canary=True)
@@ -214,6 +217,41 @@ class TestNumbers:
         assert found["v1"]["roles"] == []
         assert found["v2"]["roles"] == ["live", "shadow"]
         assert found["v1"]["had"] == ["live"]
+
+    def test_roles_are_what_the_server_says_of_its_aliases(self) -> None:
+        first = Record(request="a", at_ns=1, model="m", version="v1", digest="d1", role="live")
+        then = [first, replace(first, at_ns=2, version="v2", digest="d2", role="canary")]
+        found = {each["version"]: each for each in models(then, {"m": {"live": "v1", "canary": None}})[0]["versions"]}
+        assert (found["v2"]["roles"], found["v2"]["had"]) == ([], ["canary"])
+        assert found["v1"]["roles"] == ["live"]
+
+    def test_what_the_server_did_since_it_wrote_its_aliases_down_counts(self, tmp_path: Path) -> None:
+        aliases = {"m": {"live": "v2", "canary": "v3", "shadow": None}, "n": {"live": "w1"}}
+        keep_settings(tmp_path, {"service": {"aliases": aliases, "before": {"m": "v1", "n": None}, "since_ns": 10}})
+        for at_ns, model, version in ((5, "n", "w1"), (20, "m", "v2"), (30, "m", "v3")):
+            with (tmp_path / "actions.jsonl").open("a") as file:
+                file.write(json.dumps({"at_ns": at_ns, "model": model, "version": version, "did": "moved it"}) + "\n")
+        assert moves(tmp_path, 9, pytest.fail).aliases == {}
+        assert moves(tmp_path, 25, pytest.fail).aliases["m"] == {"live": "v1", "canary": "v3", "shadow": None}
+        found = moves(tmp_path, 99, pytest.fail)
+        assert found.aliases == {"m": {"live": "v1", "canary": None, "shadow": None}, "n": {"live": "w1"}}
+        assert found.done["m", "v3"] == (30, "moved it")
+
+    def test_where_nothing_was_live_before_no_way_back_is_advised(self) -> None:
+        alarm = plain(Alarm(kind="health", model="m", version="v1", at_ns=1, summary="it moved"))
+        held = [{"model": "m", "versions": [{"version": "v1", "roles": ["live"]}]}]
+        document = {"alarms": [alarm], "records": 1, "labels": 0, "comparisons": [], "registry": None, "models": held}
+        action = headline(document, Moves(before={"m": None}))["actions"][0]
+        assert (action["command"], "no version to go back to" in action["text"]) == (None, True)
+        assert headline(document, Moves(before={"m": "v0"}))["actions"][0]["command"] is not None
+
+    def test_versions_that_predict_nothing_are_said_to(self) -> None:
+        first = Record(request="a", at_ns=1, model="m", version="v1", digest="d1", role="live", first=True)
+        pair = [first, replace(first, version="v2", digest="d2", role="shadow", first=False)]
+        found = status_of(pair, StatusSettings(), folder="nowhere")
+        said = {each["metric"]: each["reason"] for each in found["comparisons"]}
+        assert said["accuracy"] == said["disagreement"] == NO_PREDICTIONS
+        assert "no predictions in the answers" in render(found).partition("Labels")[2]
 
     def test_what_json_does_not_have_becomes_null_or_text(self) -> None:
         found = plain({"a": float("nan"), "b": (np.float64(1.5), np.int64(2)), "c": {3}, 4: Path("x")})

@@ -66,3 +66,14 @@ def test_text_from_records_is_never_read_as_markup_or_as_an_escape_code() -> Non
     text = render(status_of([record], StatusSettings(), folder="records"))
     assert "[red]m" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_reason_stands_whole_under_its_row(width: int) -> None:
+    why = "input: " + " ".join(f"word{at}" for at in range(40))
+    record = Record(
+        request="a", at_ns=1, model="m", version="v1", digest="d", role="live", status="refused", reason=why
+    )
+    text = render(status_of([record], StatusSettings(), folder="records"), width).partition("Not answered\n")[2]
+    assert why in " ".join(text.split())
+    assert max(len(line) for line in text.splitlines()) <= width

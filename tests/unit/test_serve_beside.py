@@ -115,6 +115,7 @@ def test_a_copy_that_fails_or_is_at_work_costs_only_the_times() -> None:
     client.close()
     shadows = [each for each in client.records if each.role == "shadow"]
     assert [(each.status, each.beside_s) for each in shadows] == [("ok", 0.0)] * 5
+    assert client.app.deployments["echo"].stats()["beside_failed"] == 5
 
     inside, done = threading.Event(), threading.Event()
 

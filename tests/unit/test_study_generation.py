@@ -1,17 +1,19 @@
 """Text in a study: what is refused before anything runs, the calls that are timed, and what trained arms write."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from jsonschema import validate
-from test_study_evidence import facts
+from test_study_evidence import facts, timed
 
 from gatewise import measure, surgery
 from gatewise.core import GatewiseError, Store
 from gatewise.study import Part, Plan, evaluate, to_plan
+from gatewise.study._cells import cells
 from gatewise.study._generation import (
     PROMPT_TOKENS,
     PROMPTS,
@@ -22,6 +24,7 @@ from gatewise.study._generation import (
     written,
 )
 from gatewise.study._prepare import subject_workload
+from gatewise.study._questions import judged
 from gatewise.study._record import Record, read_record
 from gatewise.study._result import document
 from gatewise.study._spoken import TEMPERATURE, spoken
@@ -270,17 +273,48 @@ def test_of_an_arm_whose_run_failed_nothing_is_shown_and_the_others_stand() -> N
     assert entry["texts"] == [{"prompt": "p0", "by_arm": {"gelu": "a"}}]
 
 
+# The judge of written text, from planted times
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.8, "better"), (1.25, "worse"), (1.002, "equivalent")])
+def test_more_tokens_in_a_second_are_better_as_less_time_is(tmp_path: Path, ratio: float, verdict: str) -> None:
+    asked = part(metrics=GENERATED)
+    assert asked.measure is not None
+    store = Store(tmp_path / "study.sqlite")
+    store.put("prepared:main", facts("gelu", "swiglu"))
+    store.put("environment", {"packages": {"gatewise": "0"}})
+    rng = random.Random(0)
+    for process in range(12):
+        rows = {
+            cell.id: timed(rng, {"gelu": 1.0, "gelu (twin)": 1.0, "swiglu": ratio if cell.call == "decode" else 1.0})
+            for cell in cells(asked.measure)
+        }
+        store.add("main", process, rows)
+    found = {
+        each.question.metric: each.comparison
+        for each in judged(read_record(store, asked))
+        if each.question.arm == "swiglu"
+    }
+    store.close()
+    assert found["decode_time"].verdict == found["tokens_per_second"].verdict == verdict
+    assert found["tokens_per_second"].estimate == pytest.approx(1 / found["decode_time"].estimate)
+    assert found["time_to_first_token"].verdict == "equivalent"
+
+
 # The whole way
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_looks")
 @pytest.mark.parametrize("workload", ["byte-lm", "causal-lm"])
 def test_the_whole_way(tmp_path: Path, workload: str) -> None:
+    # Margins that the first look settles: the budget is a bound here, not the time that it takes.
     plan = to_plan(
         {
-            "study": {"arms": ["gelu", "swiglu"], "budget": "90s"},
+            "study": {"arms": ["gelu", "swiglu"], "budget": "5m"},
             "subject": {"workload": workload, "options": SMALL | {"context": 64}},
             "measure": {"metrics": [*GENERATED, "size_bytes"], "batch": [1], "tokens": [8]},
+            "judge": {"margin": dict.fromkeys(GENERATED[:3], 9.0)},
         }
     )
     content = evaluate(plan, tmp_path / "out")

@@ -58,7 +58,7 @@ def test_a_broken_file_of_digits_is_refused(content: bytes, tmp_path: Path) -> N
 
 def test_without_scikit_learn_one_line_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_data, "find_spec", lambda name: None)
-    with pytest.raises(GatewiseError, match=r"scikit-learn is not installed; .*gatewise\[demo\]"):
+    with pytest.raises(GatewiseError, match=r"scikit-learn is not installed; .*gatewise\[tabular\]"):
         image_data.digits.__wrapped__()
 
 

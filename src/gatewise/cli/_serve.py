@@ -61,8 +61,8 @@ def _serve(parsed: argparse.Namespace, found: Asked, registry: Any, watched: Wat
         serve.ServeSettings(**found.parts["serve"]),
         watch=watched.watching.watch,
         label=watched.watching.label,
-        metrics=lambda accept: watched.gauges.scraped(application, accept, _followed(registry, follower, application)),
-        refresh=lambda: follower.refresh(application),
+        metrics=lambda accept: watched.gauges.scraped(application, accept, followed(registry, follower, application)),
+        refresh=lambda: follower.refresh(application) and changed(follower.routes),
     )
 
     def changed(routes: serve.Routes) -> None:
@@ -80,7 +80,7 @@ def _serve(parsed: argparse.Namespace, found: Asked, registry: Any, watched: Wat
     )
 
 
-def _followed(registry: Any, follower: Any, application: Any) -> dict[tuple[str, str, str], bool]:
+def followed(registry: Any, follower: Any, application: Any) -> dict[tuple[str, str, str], bool]:
     """Whether the version that an alias points at is the one that is served, by model, alias and version."""
     found: dict[tuple[str, str, str], bool] = {}
     for model in application.stats()["models"]:

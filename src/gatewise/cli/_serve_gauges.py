@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gatewise.core import GatewiseError
@@ -71,11 +71,18 @@ class Gauges:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def scraped(self, application: Any, accept: str) -> tuple[bytes, str]:
-        """The body of `/metrics`, with the queues and the aliases as they are at this moment."""
+    def scraped(
+        self, application: Any, accept: str, followed: Mapping[tuple[str, str, str], bool] | None = None
+    ) -> tuple[bytes, str]:
+        """The body of `/metrics`, with the queues and the aliases as they are at this moment.
+
+        `followed`: by model, alias and version, whether what the alias points at is served.
+        """
         metrics = self._metrics
-        for gauge in ("gatewise_alias_info", "gatewise_queue_depth", "gatewise_in_flight"):
+        for gauge in ("gatewise_alias_info", "gatewise_alias_followed", "gatewise_queue_depth", "gatewise_in_flight"):
             metrics.clear(gauge)
+        for (model, alias, version), is_served in (followed or {}).items():
+            metrics.set("gatewise_alias_followed", float(is_served), model=model, alias=alias, version=version)
         for model in application.stats()["models"]:
             for each in model["versions"]:
                 name = {"model": model["model"], "version": each["version"]}

@@ -6,10 +6,8 @@ from typing import Any
 
 from gatewise.core import GatewiseError, num_cores, unknown_name
 
-UNITS = {
-    **{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40},
-    **{"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "B": 1},
-}
+BINARY = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+UNITS = {**BINARY, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "B": 1}
 SHARED = ("threads", "memory")
 PER_VERSION = (*SHARED, "reference")
 MACHINE = ("cores", "price_per_hour", "currency", "idle")

@@ -33,7 +33,7 @@ class Watched:
     def __init__(self, found: Asked, record: str | None, registry: "Registry", stack: ExitStack) -> None:
         from gatewise import monitor, serve
 
-        self._found, self._record = found, record
+        self._found, self._record, self._registry = found, record, registry
         self._check()
         self._settings = monitor.WatchSettings(
             drift=monitor.DriftSettings(**found.parts["drift"]),
@@ -96,8 +96,8 @@ class Watched:
         """An alarm, from whichever thread found it."""
         from gatewise import monitor
 
-        if self._record is not None:
-            alarm = replace(alarm, replay=monitor.replay(self._record, alarm))
+        # What is kept nowhere cannot be shown again.
+        alarm = replace(alarm, replay="" if self._record is None else monitor.replay(self._record, alarm))
         self._metrics.alarm(alarm)
         try:
             new = self._notifier.send(alarm)
@@ -134,7 +134,9 @@ class Watched:
 
         if self._record is None:
             return
-        labels = [each.version for each in (routes.live, routes.canary, routes.shadow) if each is not None]
+        held = {"live": routes.live, "canary": routes.canary, "shadow": routes.shadow}
+        aliases = {name: None if each is None else each.version for name, each in held.items()}
+        labels = [label for label in aliases.values() if label is not None]
         machine = {**self._found.machine, "threads": {label: plan.share(label).threads for label in labels}}
         parts = self._found.parts
         estimate = {"learn": self._found.learn_estimate} if self._found.learn_estimate else {}
@@ -146,7 +148,12 @@ class Watched:
                 "errors": parts["errors"],
                 "estimate": estimate,
                 "machine": machine,
-                "service": {"registry": registry},
+                "service": {
+                    "registry": registry,
+                    "aliases": {routes.live.model: aliases},
+                    "before": {routes.live.model: self._registry.before(routes.live.model)},
+                    "since_ns": time.time_ns(),
+                },
             },
         )
 

@@ -14,7 +14,8 @@ bettor begin at every observation (Shiryaev and Roberts): R_j <- (R_j + 1)(1 + l
 supermartingale, so while the hypothesis holds the mean time until R reaches A is at least A, which is how a user states
 "one false alarm in so many pairs".
 
-Sources: Ville 1939; Waudby-Smith and Ramdas 2024 (arXiv 2010.09686); Shin, Ramdas and Rinaldo 2023 (arXiv 2203.03532).
+Sources: Ville 1939; Page 1954; Waudby-Smith and Ramdas 2024 (arXiv 2010.09686); Shin, Ramdas and Rinaldo 2023 (arXiv
+2203.03532).
 """
 
 import math
@@ -42,6 +43,7 @@ class Bets:
     Attributes:
         capital: what the mixture holds now; the hypothesis is refuted at alpha once it has reached 1 / alpha.
         detector: the sum of those who began at each observation; a change is called when it reaches the run length.
+        n: observations so far.
     """
 
     def __init__(self, fractions: Sequence[float] = FRACTIONS, weights: Sequence[float] | None = None) -> None:
@@ -57,6 +59,8 @@ class Bets:
         self._weights = [share / total for share in shares]
         self._capital = list(self._weights)
         self._detector = [0.0] * len(shares)
+        self._rise = [1.0] * len(shares)
+        self._since = [0] * len(shares)
 
     def add(self, x: float) -> None:
         """Take an observation of at least -1 whose mean is at most 0 under the hypothesis; 0 changes no capital."""
@@ -66,6 +70,10 @@ class Bets:
 
     def multiply(self, factors: Sequence[float]) -> None:
         """Multiply the capital of each bettor by his e-value: at least 0, with mean at most 1 under the hypothesis."""
+        for j, factor in enumerate(factors):
+            if self._rise[j] <= 1.0:
+                self._rise[j], self._since[j] = 1.0, self.n
+            self._rise[j] = min(self._rise[j] * factor, CEILING)
         self.n += 1
         if self.capital < CEILING:
             self._capital = [k * f for k, f in zip(self._capital, factors, strict=True)]
@@ -73,6 +81,14 @@ class Bets:
         if self.detector < CEILING:
             self._detector = [(r + w) * f for r, w, f in zip(self._detector, self._weights, factors, strict=True)]
             self.detector = sum(self._detector)
+
+    @property
+    def onset(self) -> int:
+        """After how many observations a change most likely came: the low from which some bettor has since risen most.
+
+        Page's estimate (1954), each bettor on his own; 0 where the rise began with the first observation.
+        """
+        return self._since[max(range(len(self._rise)), key=self._rise.__getitem__)]
 
     @property
     def log_capital(self) -> float:

@@ -19,7 +19,13 @@ Every odd function of symmetric effects is symmetric, so each level is valid whe
 rank correlation is measured at each level, and the level in force is the first from which on none
 is correlated. The evidence is the *smaller* of what pairs and what blocks say: choosing the level by the data therefore
 costs nothing where pairs are independent (it never exceeds the first level's capital), and where they are not, the
-blocks must agree. An effect of one process that lasts for its whole life is no noise that a stream can tell from an
+blocks must agree.
+
+**A change** from fine to slower is itself a correlation: all values after it are alike. Where a change is asked for,
+the correlation is therefore measured on both sides of the most likely change (`Bets.onset`), each side ranked on its
+own, less what chance alone makes of it there (`neighbours`). One step is thus forgiven; a wave has more than one.
+
+An effect of one process that lasts for its whole life is no noise that a stream can tell from an
 effect of the version: that takes more processes.
 
 Sources: Wilcoxon 1945; Efron 1969 (symmetry); Ramdas, Ruf, Larsson and Koolen 2020 (arXiv 2009.03167, bets on
@@ -29,6 +35,8 @@ symmetry); Vovk and Wang 2024 (signed-rank e-tests).
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
+from collections.abc import Sequence
+from operator import mul
 
 from ._bets import FRACTIONS, Bets, toward
 from ._errors import GatewiseError
@@ -42,7 +50,7 @@ LEVELS = 8
 """5^7 = 78,125 pairs in the largest block."""
 
 MEMORY = 255
-"""Sizes among which the next one is ranked."""
+"""Sizes among which the next one is ranked; values of a window in which neighbours are compared."""
 
 RECENT = 63
 """Effects whose median says how large a change is."""
@@ -53,8 +61,40 @@ MOST = 10_000
 CORRELATED = 1.28
 """Standard errors of the lag-1 correlation from which on a level is not taken for independent: lenient on purpose."""
 
+AGAIN = 20
+"""A change that is refused is looked at again when it is this part older."""
+
 FEWEST = 10
 """Values of a level before its correlation is looked at."""
+
+
+def neighbours(values: Sequence[float]) -> tuple[float, float]:
+    """How alike neighbours are: the sum of the products of their ranks less its mean over all orders, and its variance.
+
+    With d the ranks less their mean (in halves), S2 = sum d^2, S4 = sum d^4 and n values, the mean of sum d_i d_(i+1)
+    over all n! orders is -S2 / n, and its second moment is
+
+        (S2^2 - S4) / n + (S2^2 - 2 S4) / (n (n - 1))
+
+    Exact for any n and any ties, so parts of different lengths may be added up. Source: Wald and Wolfowitz 1943.
+    """
+    n = len(values)
+    if n < 3:
+        return 0.0, 0.0
+    ordered = sorted(values)
+    last = {value: i for i, value in enumerate(ordered)}
+    first = {value: n - 1 - i for i, value in enumerate(reversed(ordered))}
+    scores = [first[value] + last[value] + 1 - n for value in values]
+    powers = list(map(mul, scores, scores))
+    squares, fourths = sum(powers), sum(map(mul, powers, powers))
+    mean = -squares / n
+    second = (squares**2 - fourths) / n + (squares**2 - 2 * fourths) / (n * (n - 1))
+    return sum(map(mul, scores, scores[1:])) - mean, max(second - mean**2, 0.0)
+
+
+def added(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The sum of two measures of likeness of different values, and of their variances."""
+    return one[0] + other[0], one[1] + other[1]
 
 
 class _Level:
@@ -71,6 +111,8 @@ class _Level:
         self._ranked: list[float] = []
         self._last = 0.0
         self._products = self._squares = 0.0
+        self._newest: list[float] = []
+        self._older = (0.0, 0.0)
         self.open: list[float] = []
 
     def add(self, value: float) -> None:
@@ -86,6 +128,10 @@ class _Level:
                 del self._ranked[bisect_left(self._ranked, self._sizes.popleft())]
         self.bets.add(x)
         self._correlate(value)
+        self._newest.append(value)
+        if len(self._newest) == 2 * MEMORY:
+            self._older = added(self._older, neighbours(self._newest[:MEMORY]))
+            del self._newest[:MEMORY]
         self.n += 1
         if len(self.sequence) < MOST:
             self.sequence.add(value)
@@ -115,6 +161,18 @@ class _Level:
     def independent(self) -> bool:
         return self.n < FEWEST or self.correlation * math.sqrt(self.n) < CORRELATED
 
+    def follows(self, onset: int) -> bool:
+        """Whether neighbours are alike, among those before the `onset`-th value and among those after it.
+
+        Values that are long gone are ranked in windows of 255: where a change is that old, it lies within one of many.
+        """
+        if self.n < FEWEST:
+            return False
+        first = min(max(onset - (self.n - len(self._newest)), 0), len(self._newest))
+        both = added(neighbours(self._newest[:first]), neighbours(self._newest[first:]))
+        likeness, variance = added(self._older, both)
+        return likeness >= CORRELATED * math.sqrt(variance) > 0.0
+
 
 class PairedEvidence:
     """Anytime-valid evidence that an arm is slower, and the interval of the median ratio. Bounded memory.
@@ -137,7 +195,7 @@ class PairedEvidence:
         self._stated = stated
         self._levels = [_Level(alpha, stated)]
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._guards: deque[int] = deque(maxlen=2)
+        self._again = 0
 
     def add(self, baseline: float, arm: float) -> None:
         """Take one pair. Raises `GatewiseError` on one that is not finite, or not positive for a ratio."""
@@ -147,8 +205,6 @@ class PairedEvidence:
         """Take one effect: a log-ratio, or a difference; of shares, only those that are not 0."""
         self.n += 1
         self._recent.append(effect)
-        if self.n % MEMORY == 0:
-            self._guards.append(self.level)
         value: float | None = effect
         for index in range(LEVELS):
             if index == len(self._levels):
@@ -169,6 +225,18 @@ class PairedEvidence:
                 return index + 1
         return self._fewest_level
 
+    def _level_but_for_a_change(self) -> int:
+        """The level in force if there was one change, where the bets say: each part has a centre of its own.
+
+        Nothing is forgiven in the first 510 pairs: a step cannot be told from the first of many waves.
+        """
+        onset = self._levels[0].bets.onset
+        least = self.level if self.n < 2 * MEMORY else self._fewest_level
+        for index in range(len(self._levels) - 1, least - 1, -1):
+            if self._levels[index].follows(round(onset / BASE**index)):
+                return index + 1
+        return least
+
     @property
     def correlation(self) -> float:
         """Lag-1 rank correlation of the effects of pairs."""
@@ -177,21 +245,31 @@ class PairedEvidence:
     def evidence(self, *, change: bool = False) -> float:
         """Natural log of the evidence that the arm's values are higher: the smaller of what pairs and blocks say.
 
-        `change`: of the detector, which asks whether they became so at any time, instead of from the first pair on. It
-        takes the level in force some hundred pairs ago: a change makes the values before and after it look correlated.
+        `change`: of the detector, which asks whether they became so at any time, instead of from the first pair on.
         """
-        level = self._guards[0] if change and len(self._guards) == 2 else self.level
+        level = self._level_but_for_a_change() if change else self.level
         if level >= len(self._levels):  # no block has ended, or the correlation reaches over everything seen
             return 0.0
         chosen = [self._levels[0].bets] if level == 0 else [self._levels[0].bets, self._levels[level].bets]
         return min(bets.log_detector if change else bets.log_capital for bets in chosen)
 
     def reached(self, evidence: float, *, change: bool = False) -> bool:
-        """Whether the evidence is as large: quick where pairs alone say no."""
-        bets = self._levels[0].bets
-        if (bets.detector if change else bets.capital) < math.exp(evidence):
+        """Whether the evidence is as large: quick where pairs say no, or follow each other and no blocks say yes.
+
+        A change that was refused is looked at again when it is a twentieth older: the correlation is not asked so often
+        that it says no once by chance, and lasting private luck costs little time.
+        """
+        pairs, least = self._levels[0], math.exp(evidence)
+        if (pairs.bets.detector if change else pairs.bets.capital) < least or (change and self.n < self._again):
             return False
-        return self.evidence(change=change) >= evidence
+        if not change:
+            return self.evidence() >= evidence
+        onset = pairs.bets.onset
+        blocks = any(level.bets.detector >= least for level in self._levels[1:])
+        if (blocks or not pairs.follows(onset)) and self.evidence(change=True) >= evidence:
+            return True
+        self._again = self.n + max(BASE, (self.n - onset) // AGAIN)
+        return False
 
     @property
     def recent(self) -> float:

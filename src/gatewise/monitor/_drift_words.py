@@ -19,6 +19,7 @@ class Moved:
         psi: the population stability index over tenths of the reference, for those who know it; it has no error rate.
         not_finite_before, not_finite_now: shares that are NaN, infinite or missing.
         mean_before, mean_now: of a feature of zeros and ones these are its shares; None for any other.
+        recent: of how many values `now`, `gap` and the rest are: the last ones, since the change seems to have begun.
     """
 
     before: tuple[float | None, ...]
@@ -29,6 +30,7 @@ class Moved:
     not_finite_now: float
     mean_before: float | None = None
     mean_now: float | None = None
+    recent: int = 0
 
 
 def moved(reference: Histogram, values: Sequence[float]) -> Moved:
@@ -47,6 +49,7 @@ def moved(reference: Histogram, values: Sequence[float]) -> Moved:
         not_finite_now=recent.not_finite / recent.n,
         mean_before=reference.counts.get(one, 0) / reference.n if share else None,
         mean_now=recent.counts.get(one, 0) / recent.n if share else None,
+        recent=recent.n,
     )
 
 
@@ -73,15 +76,17 @@ def _psi(reference: Histogram, recent: Histogram) -> float:
 
 
 def sentence(name: str, now: Moved) -> str:
-    """The movement as one line."""
+    """The movement as one line. Of how many values is said: a share of the last eight is no share of the traffic."""
+    of = f"of the last {now.recent:,} values"
     if now.not_finite_now > now.not_finite_before + 0.01:
-        missing = f"{now.not_finite_now:.1%} of the values are missing, NaN or infinite"
-        return f"{name}: {missing}, not {now.not_finite_before:.1%}"
+        missing = f"{now.not_finite_now:.1%} {of} are missing, NaN or infinite"
+        return f"{name}: {missing}, not {now.not_finite_before:.1%} as in the reference"
     if now.mean_before is not None and now.mean_now is not None:
-        return f"{name}: a share of {now.mean_now:.1%}, not {now.mean_before:.1%} as in the reference"
+        return f"{name}: {now.mean_now:.1%} {of}, not {now.mean_before:.1%} as in the reference"
     words = ("10 % point", "median", "90 % point")
     pairs = [
         (word, a, b) for word, a, b in zip(words, now.before, now.now, strict=True) if a is not None and b is not None
     ]
     changed = ", ".join(f"{word} {a:.4g} -> {b:.4g}" for word, a, b in pairs if a != b)
-    return f"{name}: {changed or 'another distribution'}; {now.gap:.0%} of the values lie elsewhere (PSI {now.psi:.2f})"
+    elsewhere = f"{now.gap:.0%} {of} lie elsewhere than in the reference (PSI {now.psi:.2f})"
+    return f"{name}: {changed or 'another distribution'}; {elsewhere}"

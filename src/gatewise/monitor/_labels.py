@@ -17,6 +17,7 @@ class LabelCounts:
         repeated: labels that said the same again. `contradicted`: labels that said something else.
         early: labels that wait for their record. `unmatched`: early ones given up for want of room.
         evicted: requests given up without all of their labels, for want of room or because their time was over.
+        late: labels of requests that were given up before: they count for nothing.
         unneeded: labels that can change nothing: both versions said the same, or the request is settled.
     """
 
@@ -27,6 +28,7 @@ class LabelCounts:
     early: int = 0
     unmatched: int = 0
     evicted: int = 0
+    late: int = 0
     unneeded: int = 0
 
 
@@ -57,7 +59,7 @@ class LabelJoin:
 
     Args:
         most: requests that wait at a time; also how many early labels and how many old ones are remembered.
-        within_s: seconds after which a label is not waited for; None: only `most` limits it.
+        within_s: how far the clock may go past a request that waits; None: only `most` limits it.
     """
 
     def __init__(self, *, most: int, within_s: float | None = None) -> None:
@@ -67,10 +69,12 @@ class LabelJoin:
         self._order: list[tuple[int, str, int, Item]] = []
         self._early: OrderedDict[tuple[str, int], Label] = OrderedDict()
         self._old: OrderedDict[tuple[str, int], float] = OrderedDict()
-        self._passed: OrderedDict[str, None] = OrderedDict()
+        self._passed: OrderedDict[str, bool] = OrderedDict()
         self._now_ns = 0
         self._number = 0
-        self._used = self._repeated = self._contradicted = self._unmatched = self._evicted = self._unneeded = 0
+        self._used = self._repeated = self._contradicted = self._unmatched = self._evicted = self._late = (
+            self._unneeded
+        ) = 0
 
     def tick(self, at_ns: int) -> list[Item]:
         """Move the clock to a record's time, and settle what it is over for."""
@@ -96,7 +100,10 @@ class LabelJoin:
 
     def pass_over(self, request: str) -> None:
         """No label of this request is needed (any more): it is not kept for a record that may come."""
-        self._passed[request] = None
+        self._pass(request, given_up=False)
+
+    def _pass(self, request: str, *, given_up: bool) -> None:
+        self._passed[request] = given_up
         if len(self._passed) > 2 * self._most:
             self._passed.popitem(last=False)
 
@@ -115,7 +122,9 @@ class LabelJoin:
                 self._early[place] = label
             return []
         if label.request in self._passed or label.request in self._items:
-            self._unneeded += 1
+            late = self._passed.get(label.request, False)
+            self._late += late
+            self._unneeded += not late
             return []
         self._early[place] = label
         if len(self._early) > self._most:
@@ -161,7 +170,7 @@ class LabelJoin:
             self._items[request] = rest
         else:
             del self._items[request]
-            self.pass_over(request)
+            self._pass(request, given_up=not item.complete)
         item.given_up = not item.complete
         self._evicted += item.given_up
         return item
@@ -183,5 +192,6 @@ class LabelJoin:
             early=len(self._early),
             unmatched=self._unmatched,
             evicted=self._evicted,
+            late=self._late,
             unneeded=self._unneeded,
         )

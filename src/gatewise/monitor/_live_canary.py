@@ -70,7 +70,9 @@ class Stream:
         }
         if self.medians is not None:
             comparison = self.medians.comparison()
-            per_block = round(sum(self.n.values()) / self.evidence.blocks) if self.evidence.blocks else 1
+            # Of whole blocks alone: what waits for the end of its block made `needs` grow with each request.
+            whole = sum(self.n.values()) - len(self._values)
+            per_block = round(whole / self.evidence.blocks) if self.evidence.blocks else 1
             return Finding(
                 metric=metric, comparison=comparison, evidence=evidence, unit="requests", scale=per_block, notes=notes
             )

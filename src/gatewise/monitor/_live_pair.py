@@ -149,7 +149,7 @@ class PairComparison:
         raised: list[Alarm] = []
         for since, threshold in self._questions:
             for metric in metrics:
-                if not self._reached(metric, since, threshold) or (metric, since) in self._alarmed:
+                if (metric, since) in self._alarmed or not self._reached(metric, since, threshold):
                     continue
                 if self._clear(metric, since):
                     self._alarmed.add((metric, since))

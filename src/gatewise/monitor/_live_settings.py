@@ -10,6 +10,8 @@ from ._budget import FalseAlarmBudget
 
 Timing = Literal["latency", "compute"]
 METRICS = ("latency", "tail", "errors", "disagreement", "accuracy")
+DAY_S = 86_400.0
+"""One round of the day for the people and systems that label; one missing label holds accuracy back no longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class LiveSettings:
         block: pairs that are known to share the private luck of one version (see `PairedEvidence`); 1: none known.
         canary_share: the share of requests that the canary gets; None: learnt from the traffic before each block.
         waiting: requests that wait for a partner or for labels at a time.
-        labels_within_s: seconds after which a label is no longer waited for; None: as long as there is room.
+        labels_within_s: how far the records' own clock may go past a request before its labels are waited for no more;
+            a day. Longer where labels take longer: those that come later count for nothing. None: while there is room.
         folder: the records' folder, for the replay command of an alarm.
     """
 
@@ -52,7 +55,7 @@ class LiveSettings:
     block: int = 1
     canary_share: float | None = None
     waiting: int = 10_000
-    labels_within_s: float | None = None
+    labels_within_s: float | None = DAY_S
     folder: str = "FOLDER"
 
     def __post_init__(self) -> None:

@@ -13,6 +13,10 @@ from ._page_block import SECOND_NS, Block, Document, clock, named, number, sever
 from ._page_look import num
 
 NOT_SHOWN = ("replay", "summary", "seed")
+UNSEEN = ("health",)
+"""Kinds of alarms whose evidence is in no record."""
+AGAIN = "Show this alarm again from the records"
+AS_WRITTEN = "Show this alarm as the server wrote it down: activations are in no record, so it cannot be judged again"
 ALIKE = ("latency", "tail", "errors", "disagreement", "accuracy")
 """The metrics whose evidence is a comparison of the judge's."""
 
@@ -36,6 +40,7 @@ class Card:
     summary: str
     evidence: tuple[Item, ...]
     replay: str
+    how: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,7 @@ def _card(alarm: Document) -> Card:
         summary=alarm["summary"],
         evidence=tuple(evidence(alarm)),
         replay=alarm["replay"],
+        how=AS_WRITTEN if alarm["kind"] in UNSEEN else AGAIN,
     )
 
 
@@ -131,7 +137,7 @@ def evidence(alarm: Document) -> Iterable[Item]:
         yield Item(what="change", why=_page_compare.effect(found["estimate"], found))
         yield Item(what="interval", why=_page_compare.interval(found))
         yield Item(what="does not matter", why=_page_compare.margin(found))
-        yield Item(what=str(found.get("unit", "n")), why=f"{found['n']:,}")
+        yield Item(what="n", why=f"{found['n']:,} {found.get('unit', '')}".rstrip())
         if {"evidence", "threshold"} <= found.keys():
             yield Item(what="evidence", why=f"{_odds(found['evidence'])}, an alarm from {_odds(found['threshold'])}")
         found = {}
@@ -213,13 +219,13 @@ def _versions(document: Document) -> Block | None:
 def _reasons(document: Document) -> Block | None:
     many = several(document)
     rows = [
-        (named(each, many), why["status"], why["reason"], num.count(why["requests"]))
+        (named(each, many), why["status"], num.count(why["requests"]), why["reason"])
         for each in document["traffic"]
         for why in each["reasons"]
     ]
     if not rows:
         return None
-    head = ("version", "status", "reason", "requests")
+    head = ("version", "status", "requests", "reason")
     return Block(title="Not answered", head=head, right=("requests",), rows=tuple(rows))
 
 

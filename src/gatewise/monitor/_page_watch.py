@@ -6,17 +6,23 @@ from markupsafe import Markup
 
 from ._page_block import Block, Document, named, number, several, share
 from ._page_look import num, scale, svg
+from ._status_labels import NO_PREDICTIONS
 
 ROW, TOP, FOOT = 26.0, 8.0, 44.0
 MOST = 12
 
 
 def labels(document: Document) -> Block | None:
-    """How often each version was right, as far as labels have come; None where nothing was predicted."""
-    found = document["labelled"]
+    """How often each version was right, as far as labels have come; None where nothing was answered."""
+    found, many = document["labelled"], several(document)
+    predict = {(each["model"], each["version"]) for each in found}
+    silent = [
+        f"{named(each, many)}: {NO_PREDICTIONS}."
+        for each in document["traffic"]
+        if each["latency"] and (each["model"], each["version"]) not in predict
+    ]
     if not found:
-        return None
-    many = several(document)
+        return Block(title="Labels", remarks=tuple(silent)) if silent else None
     rows = [
         (
             named(each, many),
@@ -36,7 +42,7 @@ def labels(document: Document) -> Block | None:
         head=head,
         right=head[1:],
         rows=tuple(rows),
-        remarks=remarks,
+        remarks=(*remarks, *silent),
     )
 
 
@@ -48,11 +54,11 @@ def drift(document: Document) -> Block | None:
     many = len({(each["model"], each["version"]) for each in found}) > 1
     return Block(
         title="Drift",
-        under="inputs and outputs against the training reference; evidence of 1 is an alarm, on a log scale",
+        under="inputs and outputs against the reference of the version; evidence of 1 is an alarm, on a log scale",
         draw=lambda ident, narrow: figure(found[:MOST], many, ident, narrow=narrow),
         caption="Bar: the evidence. Upright line: where it becomes an alarm.",
-        head=("feature", "evidence", "median in training", "median now", "largest gap", "values", "alarm"),
-        right=("evidence", "median in training", "median now", "largest gap", "values"),
+        head=("feature", "evidence", "median in reference", "median now", "largest gap", "values", "alarm"),
+        right=("evidence", "median in reference", "median now", "largest gap", "values"),
         rows=tuple(_drift_row(each, many) for each in found),
     )
 

@@ -92,7 +92,9 @@ METRICS: Mapping[str, Declared] = {
         kind="counter", labels=("output", "result"), text="Alarms handed to an output: sent, failed or dropped."
     ),
     "gatewise_drift_gap": Declared(
-        kind="gauge", labels=(*_VERSION, "feature"), text="Share of recent values that lie elsewhere than in training."
+        kind="gauge",
+        labels=(*_VERSION, "feature"),
+        text="Share of recent values that lie elsewhere than in the reference.",
     ),
     "gatewise_drift_strength": Declared(
         kind="gauge", labels=(*_VERSION, "feature"), text="Evidence of drift; 1 raises an alarm."
@@ -108,6 +110,11 @@ METRICS: Mapping[str, Declared] = {
     ),
     "gatewise_alias_info": Declared(
         kind="gauge", labels=("model", "alias", "version", "digest"), text="1 for what an alias stands for now."
+    ),
+    "gatewise_alias_followed": Declared(
+        kind="gauge",
+        labels=("model", "alias", "version"),
+        text="0 for an alias whose version is refused or cannot be loaded: what was served goes on. Else 1.",
     ),
     "gatewise_records_dropped_total": Declared(kind="counter", labels=(), text="Records that were not kept."),
     "gatewise_records_pending": Declared(kind="gauge", labels=(), text="Records accepted and not yet durable."),

@@ -157,6 +157,12 @@ def _found(goal: ServiceGoal) -> Iterator[str]:
             "ticket",
             "records are not kept",
         ),
+        (
+            "GatewiseAliasRefused",
+            "gatewise_alias_followed == 0",
+            "ticket",
+            "{{ $labels.alias }} of {{ $labels.model }}: {{ $labels.version }} is refused, what was served goes on",
+        ),
         ("GatewiseEstimateRefuted", "gatewise_accuracy_trusted == 0", "ticket", "labels refute the estimated accuracy"),
     ):
         yield f"      - alert: {name}"

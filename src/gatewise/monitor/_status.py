@@ -17,7 +17,8 @@ from ._alarm import Alarm
 from ._cost import Machine, Meter
 from ._cost_json import bill_json
 from ._record import Label, Record
-from ._status_labels import labelled
+from ._status_labels import explained, labelled
+from ._status_moves import models, moves
 from ._status_plain import plain
 from ._status_sources import check_folder, command, read, replay, watchers
 from ._status_told import told_alarms
@@ -129,12 +130,13 @@ class StatusReader:
 
     def document(self, notes: Sequence[str] = ()) -> dict[str, Any]:
         """The status as it stands. Raises `GatewiseError` where the model asked for is in no record."""
-        asked, kept = self.settings, self._kept
+        asked, kept, folder = self.settings, self._kept, Path(self.folder)
         if asked.model is not None and self._names and asked.model not in self._names:
             raise unknown_name("model", asked.model, self._names)
         window, found = window_of(kept, asked.since_ns), streams(kept)
         said = list(notes)
-        alarms = [*self._alarms, *self._shown(told_alarms(Path(self.folder), self._alarms, said.append))]
+        known = moves(folder, self._until_ns, said.append)
+        alarms = [*self._alarms, *self._shown(told_alarms(folder, self._alarms, said.append))]
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "folder": self.folder,
@@ -145,12 +147,12 @@ class StatusReader:
             "records": self._read,
             "labels": len(self._labels),
             "window": _window(window, len(kept), asked.limit, self._read),
-            "models": models(kept),
+            "models": models(kept, known.aliases),
             "traffic": [traffic(each, held, window, asked.confidence) for each, held in found.items()]
             if window
             else [],
             "timeline": timeline(found, window, asked.buckets) if window else None,
-            "comparisons": _of(asked.model, self._watchers.comparisons()),
+            "comparisons": explained(_of(asked.model, self._watchers.comparisons()) or [], found),
             "alarms": sorted(alarms, key=lambda alarm: alarm.at_ns),
             "drift": _of(asked.model, self._watchers.drift()),
             "health": _of(asked.model, self._watchers.health(self._until_ns)),
@@ -159,35 +161,13 @@ class StatusReader:
             "notes": [*said, *self._watchers.notes],
         }
         document = plain(document)
-        return document | headline(document)
+        return document | headline(document, known)
 
 
 def _window(window: tuple[int, int] | None, kept: int, limit: int, read: int) -> dict[str, Any] | None:
     if window is None:
         return None
     return {"start_ns": window[0], "end_ns": window[1], "records": kept, "cut": kept == limit < read}
-
-
-def models(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """The models and their versions; `roles` are those that a version has now, `had` all that it was seen in."""
-    last: dict[tuple[str, str], tuple[int, str]] = {}
-    seen: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in records:
-        alias = (record.model, record.role)
-        if alias not in last or record.at_ns >= last[alias][0]:
-            last[alias] = (record.at_ns, record.version)
-        entry = seen.setdefault(
-            (record.model, record.version),
-            {"version": record.version, "digest": record.digest, "had": set(), "first_ns": record.at_ns, "last_ns": 0},
-        )
-        entry["had"].add(record.role)
-        entry["first_ns"] = min(entry["first_ns"], record.at_ns)
-        entry["last_ns"] = max(entry["last_ns"], record.at_ns)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for (model, version), entry in sorted(seen.items()):
-        now = sorted(role for (name, role), (_, holder) in last.items() if (name, holder) == (model, version))
-        found.setdefault(model, []).append(entry | {"roles": now, "had": sorted(entry["had"])})
-    return [{"model": model, "versions": versions} for model, versions in found.items()]
 
 
 def _of(model: str | None, found: list[Any] | None) -> list[Any] | None:

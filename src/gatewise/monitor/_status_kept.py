@@ -11,7 +11,8 @@ from gatewise.core import GatewiseError, unknown_name
 NAME, SCHEMA = "monitor.json", "gatewise.monitor-settings/1"
 SECTIONS = ("judge", "drift", "errors", "estimate", "machine", "service")
 """`judge`: as `--set` takes it; `drift`, `errors`: of `DriftSettings`, `ErrorSettings`; `estimate`: `learn`, a number;
-`machine`: of `Machine`; `service`: `registry`, a path. There is a watch for errors where the section is there."""
+`machine`: of `Machine`; `service`: `registry`, a path, and `aliases` and `before`, by model, as they are since
+`since_ns`. There is a watch for errors where the section is there."""
 
 
 def keep_settings(folder: str | Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:

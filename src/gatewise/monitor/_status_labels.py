@@ -10,6 +10,26 @@ Labels = Mapping[tuple[str, int], float]
 """The first label of each row of a request."""
 
 
+NO_PREDICTIONS = (
+    "no predictions in the answers (no classes, no single number a row): labels have nothing to be held against"
+)
+ON_PREDICTIONS = ("disagreement", "accuracy")
+
+
+def explained(comparisons: Sequence[Any], found: Mapping[Stream, Sequence[Record]]) -> list[Any]:
+    """The comparisons; one that waits for predictions of versions that answer and predict nothing says so."""
+    answered = {stream[:2] for stream, records in found.items() if any(each.status == "ok" for each in records)}
+    predict = {stream[:2] for stream, records in found.items() if any(each.predictions for each in records)}
+    return [
+        each | {"reason": NO_PREDICTIONS}
+        if each["metric"] in ON_PREDICTIONS
+        and not each["n"]
+        and any((each["model"], each[name]) in answered - predict for name in ("version", "baseline"))
+        else each
+        for each in comparisons
+    ]
+
+
 def labelled(found: Mapping[Stream, Sequence[Record]], labels: Labels, confidence: float) -> list[dict[str, Any]]:
     """One entry for each version in a role that predicted anything."""
     entries = (_entry(stream, records, labels, confidence) for stream, records in found.items())

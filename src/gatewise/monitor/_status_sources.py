@@ -55,7 +55,7 @@ def read(folder: Path, *, until_ns: int | None, damaged: Callable[[str], None]) 
 class Watchers:
     """The judge and the watches over one folder, and what each of them says.
 
-    A version's drift is watched where `references/MODEL/VERSION.json` in the folder says what training looked like.
+    A version's drift is watched where `references/MODEL/VERSION.json` in the folder says what is normal.
     """
 
     def __init__(self, judge: Any, folder: Path, kept: Mapping[str, Mapping[str, Any]] | None = None) -> None:

@@ -5,19 +5,25 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ._status_moves import Moves
+
 Document = Mapping[str, Any]
 
 WORST_FIRST = {"page": 0, "ticket": 1}
 NOT_THE_VERSION = {
-    "drift": "What {model} is asked, or answers, is no longer what {version} was trained on. Going back to an older "
-    "version does not change that: look at who sends it, and at the accuracy once labels are there.",
+    "drift": "What {model} is asked, or answers, is no longer as in the reference of {version}: the data that it was "
+    "given as one, or the first traffic where it was learnt. Going back to an older version does not change that: look "
+    "at who sends it, and at the accuracy once labels are there.",
     "estimate": "This is an estimate without labels: look at some answers of {version} of {model} before you act.",
 }
 """Alarms that no other version cures."""
 
 
-def headline(document: Document) -> dict[str, Any]:
-    """`state`, `headline`, `lead`, and `actions`: a sentence and a command (or null) each."""
+def headline(document: Document, known: Moves | None = None) -> dict[str, Any]:
+    """`state`, `headline`, `lead`, and `actions`: a sentence and a command (or null) each.
+
+    `known`: what the server wrote down of the aliases.
+    """
     alarms = document["alarms"]
     if not document["records"]:
         return _say("empty", "No request has been recorded yet.", "")
@@ -29,7 +35,7 @@ def headline(document: Document) -> dict[str, Any]:
     since = f"{_by_now(document, worst)}Known since {moment(worst['at_ns'])}."
     ordered = sorted(alarms, key=lambda alarm: alarm is not worst)
     actions: dict[str, dict[str, Any]] = {}
-    for action in (_actions(document, alarm) for alarm in ordered):
+    for action in (_actions(document, alarm, known or Moves()) for alarm in ordered):
         actions.setdefault(action["text"], action)
     return _say("alarm", _sentence(worst), since + others, list(actions.values()))
 
@@ -102,7 +108,7 @@ def _many(count: int, name: str) -> str:
     return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
-def _actions(document: Document, alarm: Document) -> dict[str, Any]:
+def _actions(document: Document, alarm: Document, known: Moves) -> dict[str, Any]:
     """What to do about an alarm, by what it is about and by what its version does now."""
     model, version, kind = alarm["model"], alarm["version"], alarm["kind"]
     entry = {"model": model, "version": version, "command": None}
@@ -118,16 +124,18 @@ def _actions(document: Document, alarm: Document) -> dict[str, Any]:
     registry = document["registry"]
     more = ["--expect", version, "--because", f"{kind} alarm"] + ([] if registry is None else ["--registry", registry])
     if "live" in roles:
+        serves = f"{version} answers {model}'s callers"
+        if model in known.before and known.before[model] is None:
+            return entry | {"text": f"{serves}, and none was live before it: there is no version to go back to."}
+        to = f"{known.before[model]}, the version" if known.before.get(model) else "the version"
         back = shlex.join(["gatewise", "rollback", model, *more])
-        return entry | {
-            "text": f"{version} answers {model}'s callers: go back to the version before it.",
-            "command": back,
-        }
+        return entry | {"text": f"{serves}: go back to {to} before it.", "command": back}
     if "canary" in roles:
         out = shlex.join(["gatewise", "promote", model, "none", "--to", "canary", *more])
         return entry | {"text": f"{version} answers a share of {model}'s callers: take it out.", "command": out}
+    did = known.done.get((model, version))
+    done = "" if did is None else f"gatewise serve {did[1]} by itself, {moment(did[0])}. "
     if "shadow" in roles:
-        return entry | {
-            "text": f"{version} of {model} is a shadow and answers no caller: nothing is urgent. Do not promote it."
-        }
-    return entry | {"text": f"{version} of {model} gets no requests any more: nothing is left to do."}
+        idle = f"{version} of {model} is a shadow and answers no caller: nothing is urgent. Do not promote it."
+        return entry | {"text": done + idle}
+    return entry | {"text": f"{done}{version} of {model} gets no requests any more: nothing is left to do."}

@@ -24,11 +24,13 @@ NICE = (
     "rows a batch",
     "seen",
     "expired",
-    "median in training",
+    "median in reference",
     "labels so far",
     "core time a run",
     "margin",
 )
+PROSE = "reason"
+"""A column of sentences: where the table is too wide for the terminal, it stands under the other columns."""
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
 
 
@@ -56,7 +58,7 @@ def render(document: Document, width: int = 100) -> str:
 
 def _lines(document: Document, words: "Words", console: "Console") -> Iterable["Text"]:
     from ._page_look import columns
-    from ._page_view import build
+    from ._page_view import AGAIN, build
 
     page = build(document)
 
@@ -83,6 +85,8 @@ def _lines(document: Document, words: "Words", console: "Console") -> Iterable["
         shown = " · ".join(f"{each.what} {each.why}" for each in alarm.evidence)
         if shown:
             yield prose(shown, "dim", 2)
+        if alarm.how != AGAIN:
+            yield prose(f"{alarm.how}:", "dim", 2)
         yield words(f"  {alarm.replay}", "dim")
     for block in page.blocks:
         if block.title not in LATER:
@@ -99,9 +103,30 @@ def _block(block: Block, words: "Words", console: "Console") -> Iterable["Text"]
     dropped = WITHOUT.get(block.title, ())
     kept = [index for index, name in enumerate(block.head) if name not in dropped]
     found = [_column(block, index, words) for index in kept]
-    yield from columns.lines(found, console.width)
+    if PROSE in block.head and sum(each.width + 2 for each in found) > console.width:
+        yield from _under(block, words, console)
+    elif block.rows:
+        yield from columns.lines(found, console.width)
     for remark in block.remarks:
         yield columns.hanging(words("  "), words(remark, "dim"), console, 2)
+
+
+def _under(block: Block, words: "Words", console: "Console") -> Iterable["Text"]:
+    """The table with its prose under each row, wrapped: a reason that is cut says nothing."""
+    from ._page_look import columns
+
+    prose = block.head.index(PROSE)
+    # Numbers first: what is behind a long name would not stand in a column.
+    order = sorted(
+        (at for at in range(len(block.head)) if at != prose), key=lambda at: block.head[at] not in block.right
+    )
+    found = [_column(block, at, words) for at in order]
+    indent = 2 + sum(each.width + 2 for each in found if each.right)
+    first, *rows = columns.lines(found, console.width)
+    yield first
+    for line, row in zip(rows, block.rows, strict=True):
+        yield line
+        yield columns.hanging(words(" " * indent), words(row[prose], "dim"), console, indent)
 
 
 def _column(block: Block, index: int, words: "Words") -> Any:

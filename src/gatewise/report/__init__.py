@@ -11,3 +11,5 @@ from ._formats import markdown as markdown
 from ._formats import terminal as terminal
 from ._formats import write as write
 from ._scenarios import write_scenarios as write_scenarios
+from ._table import table_terminal as table_terminal
+from ._table import write_table as write_table

@@ -34,10 +34,15 @@ class Both:
 
 
 class Beside:
-    """The copy, and the coin. A copy that is still at work for another shadow is left alone: nothing is measured."""
+    """The copy, and the coin. A copy that is still at work for another shadow is left alone: nothing is measured.
+
+    Attributes:
+        num_failed: batches on which the copy failed.
+    """
 
     def __init__(self, copy: Servable, *, seed: int | None = None) -> None:
         self.copy = copy
+        self.num_failed = 0
         self._random = random.Random(seed)
         self._lock = threading.Lock()
 
@@ -60,6 +65,7 @@ class Beside:
         try:
             return _timed(self.copy, inputs)[1]
         except Exception:  # noqa: BLE001  live itself fails on this input, and its own record says so
+            self.num_failed += 1
             return 0.0
 
 

@@ -165,6 +165,7 @@ class Deployment:
             "canary_share": self._routes.canary_share,
             "shadow_share": self._routes.shadow_share,
             "counts": dict(self.counts),
+            "beside_failed": 0 if self._beside is None else self._beside.num_failed,
             "versions": [
                 {
                     "role": role,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -44,7 +44,8 @@ class Follower:
     """The routes of one model, as its aliases say.
 
     A version that cannot be loaded, or does not compute what was registered, changes nothing: what is served goes on,
-    and `problem` says why. Loading happens in the caller's thread; only the swap is done by the server's.
+    and `problem` says why. A canary or shadow that is refused does not hold up live. Loading happens in the caller's
+    thread; only the swap is done by the server's.
     """
 
     def __init__(
@@ -67,21 +68,50 @@ class Follower:
         self._loaded: dict[tuple[str, Use], Servable] = {}
         self._aliases: dict[str, str | None] = {}
         self.problem: str | None = None
-        self.routes = self._read()
+        aliases = self._now()
+        self._check(aliases)
+        self.routes, refused = self._most(aliases)
+        self._tell(refused)
 
-    def _read(self) -> Routes:
-        """Load what the aliases point at now. Raises `GatewiseError`."""
-        aliases = {name: each.version for name, each in self._registry.aliases(self._model).items()}
+    def _now(self) -> dict[str, str | None]:
+        return {name: each.version for name, each in self._registry.aliases(self._model).items()}
+
+    def _check(self, aliases: Mapping[str, str | None]) -> None:
+        """Refuse what cannot be served at all, before anything is loaded. Raises `GatewiseError`."""
         if aliases["live"] is None:
             self._registry.versions(self._model)  # which knows the names, if this is none
             raise GatewiseError(
                 f"{self._model}: live points at no version\nfirst: gatewise promote {self._model} VERSION"
             )
-        twin: Use = "twin" if aliases["shadow"] == aliases["live"] else "answer"
         copied = self._shares.beside and aliases["shadow"] is not None
         plan = {label: self._plan.share(label) for label in aliases.values() if label is not None}
-        again = [aliases["live"]] * (copied + (twin == "twin"))
+        again = [aliases["live"]] * (copied + (aliases["shadow"] == aliases["live"]))
         ResourcePlan(shares=plan, spare_bytes=self._plan.spare_bytes).check(again=again)
+
+    def _most(self, aliases: dict[str, str | None]) -> tuple[Routes, Exception | None]:
+        """What the aliases point at, or, where that is refused, live's alone with what stood beside it before."""
+        try:
+            return self._read(aliases), None
+        except Exception as error:
+            less = {**aliases, "canary": self._aliases.get("canary"), "shadow": self._aliases.get("shadow")}
+            if less in (aliases, self._aliases):
+                raise
+            return self._read(less), error
+
+    def _tell(self, error: Exception | None) -> None:
+        """Keep what is wrong, and print it once."""
+        told = None
+        if error is not None:
+            told = str(error) if isinstance(error, GatewiseError) else f"{type(error).__name__}: {error}"
+        if told is not None and told != self.problem:
+            print(f"gatewise: {told}\ngatewise: what was served goes on; tried again soon", file=sys.stderr)
+        self.problem = told
+
+    def _read(self, aliases: dict[str, str | None]) -> Routes:
+        """Load what these aliases point at. Raises `GatewiseError`."""
+        self._check(aliases)
+        twin: Use = "twin" if aliases["shadow"] == aliases["live"] else "answer"
+        copied = self._shares.beside and aliases["shadow"] is not None
         kept: dict[tuple[str, Use], Servable] = {}
         live = self._load(aliases["live"], kept, "answer")
         canary = self._load(aliases["canary"], kept, "answer")
@@ -116,19 +146,16 @@ class Follower:
         """Look once; whether the routes changed. Never raises for a version that is bad: see `problem`."""
         with self._lock:
             try:
-                aliases = {name: each.version for name, each in self._registry.aliases(self._model).items()}
+                aliases = self._now()
                 if aliases == self._aliases:
                     self.problem = None
                     return False
-                self.routes = self._read()
+                self.routes, refused = self._most(aliases)
                 app.route(self.routes)
             except Exception as error:  # noqa: BLE001  an engine that fails while it loads must not end the following
-                told = str(error) if isinstance(error, GatewiseError) else f"{type(error).__name__}: {error}"
-                if told != self.problem:
-                    print(f"gatewise: {told}\ngatewise: what was served goes on; tried again soon", file=sys.stderr)
-                self.problem = told
+                self._tell(error)
                 return False
-            self.problem = None
+            self._tell(refused)
             return True
 
     def start(self, app: App, *, every_s: float = 1.0, changed: Callable[[Routes], object] | None = None) -> None:

@@ -97,7 +97,9 @@ class Conductor:
 
     def _job(self, kind: str, part: Part, **more: Any) -> dict[str, Any]:
         content = {"job": kind, "plan": self.plan.to_json(), "part": self.plan.parts.index(part)}
-        return content | {"folder": str(self._folder(part))} | more
+        prepared: dict[str, Any] = self.store.get(f"prepared:{part.name}") or {}
+        own = prepared.get("training", {}).get("own")  # what each arm has for itself: a width, a learning rate
+        return content | {"folder": str(self._folder(part)), "own": own} | more
 
     def _folder(self, part: Part) -> Path:
         return self.out / "arms" / str(self.plan.parts.index(part))

@@ -16,12 +16,13 @@ def prepare(job: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     def run() -> dict[str, Any]:
         from . import _training
 
+        own = {"budget_s": job["plan"]["budget_s"], "folder": Path(job["folder"])}
         if part.measure is None:
-            return _training.prepare_training(part, seed=job["seed"])
+            return _training.prepare_training(part, seed=job["seed"], **own)
         record = prepare_arms(part, Path(job["folder"]), seed=job["seed"])
         if part.train is not None:
             made = _training.trainable(part)
-            record["training"] = _training.training_facts(made, part, seed=job["seed"])
+            record["training"] = _training.training_facts(made, part, seed=job["seed"], **own)
         return record
 
     return run

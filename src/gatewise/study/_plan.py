@@ -9,6 +9,8 @@ from typing import Any
 
 from gatewise.core import METRICS, GatewiseError, metric
 
+from ._plan_search import Search, search_of
+
 ORIGINAL = "original"
 TWIN_SUFFIX = " (twin)"
 CALLS = {
@@ -33,6 +35,9 @@ DIAGNOSTICS = (
     "curvature_spread",
     "dead_units",
     "dead_units_most",
+    "saturated_units",
+    "gate_openness",
+    "largest_hidden",
 )
 """What a training run records beside its loss, each for its own price."""
 
@@ -40,6 +45,10 @@ STEPPED = ("step_time", "time_to_target")
 LEARNT = ("heldout_loss", "steps_to_target", "time_to_target", *DIAGNOSTICS)
 TRAINED = ("heldout_loss", "steps_to_target", *STEPPED, "training_memory", *DIAGNOSTICS)
 DERIVED = ("cost",)
+MATCHINGS = ("params", "flops", "time", "none")
+"""What a gate's width is chosen by; `time` is measured, and only where arms are trained."""
+
+PRECISIONS = ("f32", "bf16")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -77,9 +86,7 @@ class Arm:
             object.__setattr__(self, "label", self.name)
         _require(bool(self.name.strip()), "an arm needs a name")
         _require(not self.label.endswith(TWIN_SUFFIX), f"the label {self.label!r} is kept for the baseline's twin")
-        _require(
-            self.matching in ("params", "flops", "none"), f"matching is params, flops or none, not {self.matching!r}"
-        )
+        _require(self.matching in MATCHINGS, f"matching is {', '.join(MATCHINGS)}, not {self.matching!r}")
         _require(
             0 <= self.slowdown <= 10 and math.isfinite(self.slowdown),
             f"slowdown is a fraction from 0 to 10, not {self.slowdown!r}",
@@ -170,13 +177,16 @@ class Measure:
 class Train:
     """Arms trained from scratch on equal data, budgets and paired seeds. `steps = 0`: as many as the budget allows.
 
-    `learning_rate` is the peak for all arms; 0 takes the workload's own.
+    `learning_rate` is the peak for all arms; 0 takes the workload's own. With `search` (true, or a table of `Search`)
+    each arm finds its own around that one. `precision` is `f32`, or `bf16` for products in bfloat16.
     """
 
     seeds: int = 6
     steps: int = 0
     matching: str = "params"
     learning_rate: float = 0.0
+    precision: str = "f32"
+    search: Search | None = None
     metrics: tuple[str, ...] = ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
 
     @property
@@ -190,6 +200,9 @@ class Train:
         return any(name in STEPPED for name in self.metrics)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "search", search_of(self.search))
+        _require(self.precision in PRECISIONS, f"train.precision is {' or '.join(PRECISIONS)}, not {self.precision!r}")
+        _require(self.matching in MATCHINGS, f"matching is {', '.join(MATCHINGS)}, not {self.matching!r}")
         _require(
             0 <= self.learning_rate < math.inf, f"train.learning_rate must be 0 or more, not {self.learning_rate!r}"
         )
@@ -203,9 +216,17 @@ class Train:
         _require(type(self.steps) is int and self.steps >= 0, f"train.steps must be 0 or more, not {self.steps!r}")
 
 
+RECORDED_WITH = {
+    "dead_units_most": "dead_units",
+    "gate_openness": "saturated_units",
+    "largest_hidden": "saturated_units",
+}
+"""Metrics that one look gives along with another."""
+
+
 def recorded(train: Train) -> tuple[str, ...]:
-    """What runs record beside their loss: the largest share of dead units comes with the share at the end."""
-    names = (name.removesuffix("_most") for name in train.metrics if name in DIAGNOSTICS)
+    """What runs record beside their loss."""
+    names = (RECORDED_WITH.get(name, name) for name in train.metrics if name in DIAGNOSTICS)
     return tuple(dict.fromkeys(names))
 
 
@@ -267,6 +288,12 @@ class Part:
         _require(len(labels) > 1, "a comparison needs at least two arms")
         _require(bool(self.measure or self.train), f"part {self.name!r} measures nothing: give [measure] or [train]")
         baseline = next(arm for arm in self.arms if arm.label == self.baseline)
+        timed = [arm.label for arm in self.arms if arm.matching == "time"]
+        _require(
+            not timed or (self.train is not None and self.measure is None),
+            f"matching = time is about training steps ({', '.join(timed)}): it goes with [train] and without [measure]",
+        )
+        _require(baseline.matching != "time", "the baseline's step is what the others are matched to by time")
         _require(baseline.slowdown == 0, "a slowdown is planted in an arm, not in the baseline")
 
 

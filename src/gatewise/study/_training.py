@@ -1,9 +1,12 @@
 """Jobs that train: one arm from one seed, the price of a step, and what the arms of a training part are."""
 
+import math
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +18,13 @@ from gatewise.workloads import WORKLOADS, Workload
 from ._generation import speak
 from ._plan import ORIGINAL, Part, from_json, recorded
 from ._prepare import formula_facts, subject_workload, unfair
+from ._training_own import Own, built_as, is_gate, judged_batches, match_by_time, search_rates, time_unfair
 
 Run = Callable[[], dict[str, Any]]
 
 PRICE_STEPS = 12
+CHECKPOINT_S = 20.0
+"""Seconds between two checkpoints of a judged run: what a killed study loses of it, at most."""
 
 
 def trainable(part: Part) -> Any:
@@ -37,20 +43,30 @@ def check_trainable(part: Part, made: Workload) -> None:
         raise GatewiseError("the arm 'original' has no architecture to train from scratch; name an activation")
 
 
-def implementation() -> str:
+def implementation(precision: str = "f32") -> str:
     """What trains, in words."""
-    return f"torch {torch.__version__} eager, AdamW, one thread, deterministic"
+    words = "" if precision == "f32" else f", {train.precision_words(precision)}"
+    return f"torch {torch.__version__} eager, AdamW, one thread, deterministic{words}"
 
 
-def prepare_training(part: Part, *, seed: int) -> dict[str, Any]:
-    """What each arm is, and what one training step costs on this machine, in the shape of `prepare_arms`."""
+def prepare_training(
+    part: Part, *, seed: int, budget_s: float = math.inf, folder: Path | None = None
+) -> dict[str, Any]:
+    """What each arm is, and what one training step costs on this machine, in the shape of `prepare_arms`.
+
+    Widths that are matched by time and rates of the arms' own are found here; `folder` keeps what a search has done.
+    """
     torch.set_num_threads(1)
     made = trainable(part)
     record: dict[str, Any] = {"facts": made.facts(), "arms": {}, "outputs": {}, "quality": {}, "prices": {}}
     counts: dict[str, int] = {}
+    own = Own()
+    match_by_time(made, part, own, plan=_settings(part, made), seed=seed, folder=folder)
     for arm in sorted(part.arms, key=lambda arm: arm.label != part.baseline):
-        model = made.fresh(arm.name, seed=seed, matching=arm.matching)
+        workload, matching = built_as(made, arm, own)
+        model = workload.fresh(arm.name, seed=seed, matching=matching)
         counts[arm.label] = measure.parameters(model)
+        by_time = arm.matching == "time" and is_gate(arm)
         record["arms"][arm.label] = formula_facts(arm.name, made) | {
             "folder": "",
             "weights_state": "trained",
@@ -59,9 +75,9 @@ def prepare_training(part: Part, *, seed: int) -> dict[str, Any]:
             "parameters": counts[arm.label],
             "weight_bytes": measure.weight_bytes(model),
             "flops": _flops(made, model, seed),
-            "unfair": unfair(counts[arm.label], counts[part.baseline], arm),
+            "unfair": time_unfair(arm.label, own) if by_time else unfair(counts[arm.label], counts[part.baseline], arm),
         }
-    record["training"] = training_facts(made, part, seed=seed)
+    record["training"] = training_facts(made, part, seed=seed, own=own, budget_s=budget_s, folder=folder)
     return record
 
 
@@ -71,59 +87,86 @@ def _flops(made: Workload, model: torch.nn.Module, seed: int) -> int:
         return measure.flops(lambda: made.run(model.eval(), inputs))
 
 
-def training_facts(made: Any, part: Part, *, seed: int) -> dict[str, Any]:
-    """The setting of a part's training, and the seconds of one step of its slowest arm."""
-    plan = _settings(part)
+def training_facts(
+    made: Any,
+    part: Part,
+    *,
+    seed: int,
+    own: Own | None = None,
+    budget_s: float = math.inf,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """The setting of a part's training, the seconds of one step of its slowest arm, and what arms have of their own."""
+    own = own or Own()
+    plan = _settings(part, made)
     steps = (part.train.steps if part.train else 0) or plan.steps
-    prices: list[float] = []
+    prices: dict[str, float] = {}
     for arm in part.arms:
-        step = train.step_runner(made, arm.name, seed=seed, plan=plan, matching=arm.matching)
+        workload, matching = built_as(made, arm, own)
+        step = train.step_runner(workload, arm.name, seed=seed, plan=plan, matching=matching)
         step()
         times: list[float] = []
         for _ in range(PRICE_STEPS):
             start = time.perf_counter()
             step()
             times.append(time.perf_counter() - start)
-        prices.append(sorted(times)[PRICE_STEPS // 2])
+        prices[arm.label] = sorted(times)[PRICE_STEPS // 2]
+    search_rates(made, part, own, plan=plan, step_s=prices, budget_s=budget_s, folder=folder)
+    slowest = max(prices.values())
     return {
         "settings": plan.to_json(),
         "steps": steps,
         "points": plan.steps // plan.eval_every,
-        "step_s": max(prices),
-        "least_s": train.run_seconds(train.MIN_STEPS, max(prices)),
-        "most_s": train.run_seconds(steps, max(prices)),
+        "step_s": slowest,
+        "least_s": train.run_seconds(train.MIN_STEPS, slowest),
+        "most_s": train.run_seconds(steps, slowest),
         "target": f"the baseline's own held-out loss at {train.TARGET_SHARE:.0%} of its steps, per seed",
-    }
+        "precision": train.precision_words(plan.precision),
+        "own": own.to_json(),
+    } | own.facts
 
 
-def _settings(part: Part) -> train.TrainPlan:
-    """How the arms of a part are trained."""
-    plan = train.TrainPlan()
-    rate = part.train.learning_rate if part.train else 0.0
-    return replace(plan, learning_rate=rate) if rate else plan
+def _settings(part: Part, made: Any) -> train.TrainPlan:
+    """How the arms of a part are trained, but for what each has of its own."""
+    plan = replace(train.TrainPlan(), eval_batches=judged_batches(part, made))
+    if part.train is None:
+        return plan
+    precision = "bf16" if part.train.precision == "bf16" else "f32"
+    plan = replace(plan, precision=precision)
+    return replace(plan, learning_rate=part.train.learning_rate) if part.train.learning_rate else plan
 
 
 def run_training(job: dict[str, Any]) -> Run:
-    """Train one arm from one seed. `job`: plan, part, arm (label), run_seed, settings (of `TrainPlan`)."""
+    """Train one arm from one seed. `job`: plan, part, arm (label), run_seed, settings (of `TrainPlan`), folder, own.
+
+    Checkpoints stand in the folder while it runs: when the study is killed and resumed, the run goes on.
+    """
     part = from_json(job["plan"]).parts[job["part"]]
     made = trainable(part)
-    arm = next(arm for arm in part.arms if arm.label == job["arm"])
+    own = Own.of_job(job)
+    place, arm = next((i, arm) for i, arm in enumerate(part.arms) if arm.label == job["arm"])
     plan = train.TrainPlan.from_json(job["settings"])
-    diagnostics = recorded(part.train) if part.train else ()
+    rate = own.rate_of(arm, part)
+    workload, matching = built_as(made, arm, own)
+    folder = Path(job["folder"]) / "runs" / f"{place:02d}-{job['run_seed']}" if job.get("folder") else None
+    training = train.TrainRun(
+        workload=workload,
+        arm=arm.name,
+        seed=job["run_seed"],
+        plan=plan if rate is None else replace(plan, learning_rate=rate),
+        matching=matching,
+        diagnostics=recorded(part.train) if part.train else (),
+        checkpoints=None if folder is None else train.Checkpoints(folder=folder, every_s=CHECKPOINT_S),
+    )
 
     def run() -> dict[str, Any]:
         said: list[dict[str, str]] = []
-        finish = (lambda model: said.extend(speak(made, model))) if job.get("speak") else None
-        result = train.train_arm(
-            made,
-            arm.name,
-            seed=job["run_seed"],
-            plan=plan,
-            matching=arm.matching,
-            diagnostics=diagnostics,
-            finish=finish,
-        )
-        return result.to_json() | {"implementation": implementation(), "continuations": said}
+        finish = (lambda model: said.extend(speak(workload, model))) if job.get("speak") else None
+        found = training.train(finish=finish).to_json() | {"matching": arm.matching}
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        more = {"implementation": implementation(plan.precision), "learning_rate": training.plan.learning_rate}
+        return found | more | {"continuations": said}
 
     return run
 
@@ -135,12 +178,13 @@ def step_time(job: dict[str, Any]) -> Run:
     made = trainable(part)
     planned = {arm.label: arm for arm in part.arms}
     rng = random.Random(job["seed"])
-    plan = _settings(part)
+    own, plan = Own.of_job(job), _settings(part, made)
     calls: dict[str, Callable[[], object]] = {}
     planted = any(entry["slowdown"] for entry in job["arms"])  # then every arm bears the cost of planting
     for entry in rng.sample(job["arms"], len(job["arms"])):
         arm = planned[entry["arm"]]
-        step = train.step_runner(made, arm.name, seed=job["seed"], plan=plan, matching=arm.matching)
+        workload, matching = built_as(made, arm, own)
+        step = train.step_runner(workload, arm.name, seed=job["seed"], plan=plan, matching=matching)
         calls[entry["label"]] = measure.slowed(step, entry["slowdown"]) if planted else step
 
     def run() -> dict[str, Any]:
@@ -150,7 +194,7 @@ def step_time(job: dict[str, Any]) -> Run:
             "values": times.values_s,
             "pairs": times.pairs,
             "overhead_s": times.overhead_s,
-            "implementations": dict.fromkeys(calls, implementation()),
+            "implementations": dict.fromkeys(calls, implementation(plan.precision)),
             "seed": job["seed"],
         }
 
@@ -164,17 +208,19 @@ def training_memory(job: dict[str, Any]) -> Run:
     made = trainable(part)
     label = job["arms"][0]["arm"]
     arm = next(arm for arm in part.arms if arm.label == label)
+    workload, matching = built_as(made, arm, Own.of_job(job))
+    plan = _settings(part, made)
 
     def run() -> dict[str, Any]:
         value, how = train.training_memory(
-            made,
+            workload,
             arm.name,
             seed=job["seed"],
-            plan=_settings(part),
-            matching=arm.matching,
+            plan=plan,
+            matching=matching,
             resident_bytes=measure.resident_bytes,
             peak_over=measure.peak_over,
         )
-        return {"value": value, "implementation": f"{implementation()}; {how}"}
+        return {"value": value, "implementation": f"{implementation(plan.precision)}; {how}"}
 
     return run

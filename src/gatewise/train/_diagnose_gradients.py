@@ -1,11 +1,13 @@
 """How even the way down is: the spread of gradient norms and of the loss's curvature along training."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._diagnostic import Diagnostic, Found, TrainingRun, spread_of_logs
+from ._diagnostic import Diagnostic, Found, TrainingRun, kept_exactly, read_exactly, spread_of_logs
 
 SAMPLES = 30
 _REACH = 1e-4
@@ -22,6 +24,12 @@ class GradientSpread(Diagnostic):
     def gradient(self, step: int, norm: float) -> None:
         if step >= self.run.warm_steps:
             self._norms.append(norm)
+
+    def state(self) -> dict[str, Any]:
+        return {"norms": kept_exactly(self._norms)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._norms = read_exactly(state["norms"])
 
     def finish(self, heldout_loss: float) -> Found:
         del heldout_loss
@@ -47,6 +55,12 @@ class CurvatureSpread(Diagnostic):
     def before_step(self, step: int) -> None:
         if step in self._steps:
             self._curvatures.append(self._curvature())
+
+    def state(self) -> dict[str, Any]:
+        return {"curvatures": kept_exactly(self._curvatures)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._curvatures = read_exactly(state["curvatures"])
 
     def finish(self, heldout_loss: float) -> Found:
         del heldout_loss

@@ -1,14 +1,15 @@
 """Hidden units through which no gradient passes."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gatewise.workloads import HiddenUnits, hidden_units, slopes, watching
 
-from ._diagnostic import Diagnostic, Found, TrainingRun
+from ._diagnostic import Diagnostic, Found, TrainingRun, kept_exactly, read_exactly
 
 FLAT = 1e-3
 """A slope this small counts as none."""
@@ -41,6 +42,12 @@ class DeadUnits(Diagnostic):
         still = (~alive).nonzero().flatten()
         if len(still):
             alive[still] = (slopes(units.function, rows[:, still]).abs() > FLAT).any(dim=0)
+
+    def state(self) -> dict[str, Any]:
+        return {"shares": kept_exactly(self._shares)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._shares = read_exactly(state["shares"])
 
     def finish(self, heldout_loss: float) -> Found:
         del heldout_loss

@@ -1,10 +1,11 @@
 """What every diagnostic of a training run is: it looks on, and leaves the run as it is, bit by bit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from statistics import stdev
+from typing import Any
 
 from torch import nn
 
@@ -51,6 +52,16 @@ class Diagnostic:
         """Held open while a point of the curve is evaluated."""
         return nullcontext()
 
+    def state(self) -> dict[str, Any]:
+        """What it has gathered so far, as plain data for a checkpoint; numbers as `kept_exactly` writes them.
+
+        Whoever gathers anything overrides this and `restore`; the rest look at the end alone.
+        """
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+
     def finish(self, heldout_loss: float) -> Found:
         """What was found, after the last step; `heldout_loss` is the run's final loss."""
         raise NotImplementedError
@@ -61,3 +72,13 @@ def spread_of_logs(values: Sequence[float]) -> float | None:
     if len(values) < 2 or not all(math.isfinite(value) and value != 0 for value in values):
         return None
     return stdev(math.log(abs(value)) for value in values)
+
+
+def kept_exactly(values: Sequence[float]) -> list[str]:
+    """Numbers as JSON keeps them to the last bit, NaN and infinity included."""
+    return [float(value).hex() for value in values]
+
+
+def read_exactly(values: Sequence[str]) -> list[float]:
+    """Numbers back from `kept_exactly`."""
+    return [float.fromhex(value) for value in values]

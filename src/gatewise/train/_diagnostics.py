@@ -7,6 +7,7 @@ from gatewise.core import GatewiseError, unknown_name
 from ._diagnose_gradients import CurvatureSpread, GradientSpread
 from ._diagnose_losses import GeneralisationGap, ShiftedLoss, SliceGap
 from ._diagnose_units import DeadUnits
+from ._diagnose_use import HiddenUse
 from ._diagnostic import Diagnostic
 from ._workload import TrainWorkload
 
@@ -17,6 +18,7 @@ DIAGNOSTICS: dict[str, type[Diagnostic]] = {
     "gradient_spread": GradientSpread,
     "curvature_spread": CurvatureSpread,
     "dead_units": DeadUnits,
+    "saturated_units": HiddenUse,
 }
 """What a training run can record beside its curve; the names are those of the metrics."""
 

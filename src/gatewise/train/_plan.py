@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from gatewise.core import GatewiseError, unknown_name
 
 Schedule = Literal["cosine", "linear", "constant"]
+Precision = Literal["f32", "bf16"]
 
 MIN_STEPS = 200
 """Fewer steps are refused: the loss is then mostly byte frequencies and pairs, which every arm learns alike."""
@@ -43,6 +44,8 @@ class TrainPlan:
         eval_batches: how many of the workload's held-out batches each point of the curve is taken over; None takes
             all of them. The tokens are the same for every point, arm and seed.
         threads: torch threads, which also fixes the order of float additions.
+        precision: `f32`, or `bf16`: products in bfloat16 (autocast) where the processor has them; weights, gradients,
+            optimiser state and held-out losses stay float32.
     """
 
     steps: int = 900
@@ -59,6 +62,7 @@ class TrainPlan:
     eval_from: float = 0.0
     eval_batches: int | None = None
     threads: int = 1
+    precision: Precision = "f32"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "eval_every", "eval_batches", "threads"):
@@ -69,6 +73,8 @@ class TrainPlan:
                 raise GatewiseError(f"train.{name} must be a whole number of at least 1, got {value!r}")
         if self.schedule not in get_args(Schedule):
             raise unknown_name("schedule", self.schedule, get_args(Schedule))
+        if self.precision not in get_args(Precision):
+            raise unknown_name("precision", self.precision, get_args(Precision))
         self._check("learning_rate", self.learning_rate > 0, "above 0")
         for name in ("weight_decay", "grad_clip"):
             self._check(name, getattr(self, name) >= 0, "0 or more")

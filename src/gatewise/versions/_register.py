@@ -19,7 +19,7 @@ from ._ports import Arrays, Port, ports_of
 from ._probes import write_arrays
 from ._registry import OBJECTS, Registry, now_text, user
 from ._rows import Version, check_name
-from ._source import FILE, TEXT, Inputs, Source, fitting_inputs, source_of
+from ._source import FILE, TEXT, Inputs, Source, called, fitting_inputs, source_of, untrained
 
 SCHEMA = "gatewise.version/1"
 PROBES, CALIBRATION = "probes.safetensors", "calibration.safetensors"
@@ -79,7 +79,7 @@ def register(registry: Registry, asked: Registration) -> Version:
     source = source_of(asked.target, asked.options)
     study = read_study(Path(asked.study)) if asked.study else None
     objects = registry.folder / OBJECTS
-    with staged(objects) as folder:
+    with staged(objects) as folder, called(folder / MODEL, asked.target):
         source.stage(folder / MODEL, asked.precision)
         content, probes, calibration = _content(asked, source, folder)
         digest = digest_of({"schema": SCHEMA, "content": asdict(content), "files": file_hashes(folder / MODEL)})
@@ -215,7 +215,7 @@ def _complete(
         "implementation": made.implementation,
         "identity": identity,
         "graphs": executed,
-        "notes": notes,
+        "notes": [*notes, *untrained(content.kind, folder / MODEL)],
         "inputs": [port.to_json() for port in made.inputs or ports_of(probes)],
         "outputs": [port.to_json() for port in made.outputs or ports_of(outputs)],
         "created": now_text(),

@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ FILES = (".onnx", ".xml")
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 KEPT = (".safetensors", ".json", ".txt", ".model")
 """Of a model folder, what is copied: weights, configs, vocabularies. No pickles and no code."""
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+VALID = (
+    "valid: a folder with config.json or recipe.json beside model.safetensors, an .onnx or .xml file, a workload's name"
+)
 TEXT, MODULE, WORKLOAD, FILE = "text", "module", "workload", "file"
 
 
@@ -65,11 +71,15 @@ def source_of(target: str, options: Mapping[str, Any]) -> Source:
             inputs=lambda items, tokens: found.inputs(items, tokens, items),
         )
     if target not in WORKLOADS:
-        if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"):
+        if path.suffix in PICKLES:
             raise GatewiseError(f"{target} is a pickle, and loading it could run code; save it as safetensors")
+        if path.exists():
+            raise GatewiseError(f"{target!r} is a file and no model\n{VALID}")
         if path.suffix or "/" in target:
-            raise GatewiseError(f"there is no folder or file {target!r}")
-        raise unknown_name("model", target, WORKLOADS)
+            raise GatewiseError(f"there is no folder or file {target!r}\n{VALID}")
+        raise GatewiseError(
+            f"{unknown_name('model', target, WORKLOADS)}, or a model's folder, and there is none of this name"
+        )
     made = workload(name=target, options=options)
     folder_of_it = getattr(made, "folder", None)
     if isinstance(folder_of_it, Path):
@@ -151,15 +161,67 @@ def _kind_of(folder: Path) -> str:
     recipe = folder / "recipe.json"
     if not recipe.is_file():
         if not (folder / "config.json").is_file():
-            raise GatewiseError(f"{str(folder)!r} is no model folder: neither recipe.json nor config.json is in it")
+            raise GatewiseError(
+                f"{str(folder)!r} is no model folder: neither recipe.json nor config.json is in it\n{VALID}"
+            )
+        _check_weights(folder)
         return TEXT
     import json
 
+    _check_weights(folder)
     try:
         builder = json.loads(recipe.read_text(encoding="utf-8"))["builder"]["name"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise GatewiseError(f"{recipe} is damaged: {error}") from error
     return TEXT if builder == "huggingface" else MODULE
+
+
+def _check_weights(folder: Path) -> None:
+    if any((folder / name).is_file() for name in WEIGHTS):
+        return
+    pickled = next((each.name for each in sorted(folder.iterdir()) if each.suffix in PICKLES), None)
+    why = f"; {pickled} is a pickle, and loading it could run code: save it as safetensors" if pickled else ""
+    raise GatewiseError(f"{str(folder)!r} holds no weights: neither {' nor '.join(WEIGHTS)} is in it{why}")
+
+
+def untrained(kind: str, folder: Path) -> list[str]:
+    """A note where a model's weights, or some of them, are not in its files: it computes, and means nothing.
+
+    Raises:
+        GatewiseError: none of them is; then the files are of another model than the configuration.
+    """
+    from gatewise import surgery
+
+    if kind == FILE:
+        return []
+    model = surgery.load(folder)
+    if surgery.weights_state(model) != "untrained":
+        return []
+    if kind == TEXT:
+        from safetensors import safe_open
+
+        held: set[str] = set()
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
+                held |= set(file.keys())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+        names = [name for name, _ in model.named_parameters()]
+        if not any(f".{name}".endswith(f".{key}") or f".{key}".endswith(f".{name}") for name in names for key in held):
+            raise GatewiseError(
+                f"{folder}: model.safetensors holds no weight of the model that config.json describes\n"
+                f"it wants {names[0]!r} and others; the file has {', '.join(sorted(held)[:3]) or 'none'}"
+            )
+    return ["its weights are untrained: some or all of them started at random"]
+
+
+@contextmanager
+def called(staged: Path, target: str) -> Generator[None]:
+    """Errors in here name the model as it was given, and not the copy of it that nobody sees."""
+    try:
+        yield
+    except GatewiseError as error:
+        if type(error) is not GatewiseError or str(staged) not in str(error):
+            raise
+        raise GatewiseError(str(error).replace(str(staged), target.rstrip("/"))) from error
 
 
 def _stage_folder(path: Path, folder: Path, dtype: str) -> None:

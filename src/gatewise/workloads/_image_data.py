@@ -48,7 +48,7 @@ def digits() -> Digits:
     """
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
-        raise MissingExtraError("scikit-learn", "demo")
+        raise MissingExtraError("scikit-learn", "tabular")
     return read_digits(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz")
 
 

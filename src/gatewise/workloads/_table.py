@@ -23,6 +23,7 @@ WORKLOADS: Registry[Callable[..., Workload]] = Registry(
         "causal-lm": "._causal_lm:CausalLMWorkload",
         "convnet": "._images:ConvNetWorkload",
         "vit": "._images:ViTWorkload",
+        "forecaster": "._forecaster:ForecasterWorkload",
     },
 )
 
