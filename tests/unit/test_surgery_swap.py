@@ -257,10 +257,16 @@ def test_tied_or_reused_linears_take_no_gate():
         surgery.swap(hooked, "swiglu")
 
 
-def test_a_linear_subclass_takes_no_gate_but_a_scalar():
-    class Adapted(nn.Linear):
+def test_a_linear_subclass_takes_a_gate_where_it_computes_no_more_than_a_linear():
+    class Renamed(nn.Linear):
         pass
 
+    class Adapted(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + 0.01 * x.sum(-1, keepdim=True)
+
+    renamed = nn.Sequential(Renamed(4, 8), nn.ReLU(), nn.Linear(8, 4))
+    assert surgery.swap(renamed, "swiglu")[1].weights_state == "untrained"
     model = nn.Sequential(Adapted(4, 8), nn.ReLU(), nn.Linear(8, 4))
     assert surgery.swap(model, "gelu")[1].weights_state == "grafted"
     with pytest.raises(GatewiseError, match="Adapted"):

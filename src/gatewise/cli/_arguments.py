@@ -3,7 +3,14 @@
 import argparse
 from collections.abc import Callable
 
-from . import _edge_arguments, _monitor_arguments, _serve_arguments, _versions_arguments
+from . import (
+    _edge_arguments,
+    _monitor_arguments,
+    _serve_arguments,
+    _swap_arguments,
+    _table_arguments,
+    _versions_arguments,
+)
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -13,6 +20,7 @@ COMMANDS = {
     "lock": "._lock",
     "check": "._lock",
     "swap": "._swap",
+    "table": "._table",
     "optimize": "._optimize",
     "scenarios": "._scenarios",
     "dilution": "._dilution",
@@ -118,24 +126,6 @@ def _check(add: Add) -> None:
     command.add_argument("model", metavar="MODEL", help="as for gatewise inspect")
     command.add_argument("--study", metavar="DIR", help="compare the figures of this study with the locked ones")
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-
-
-def _swap(add: Add) -> None:
-    command = add(
-        "swap",
-        help="surgery on a real model, saved as safetensors + recipe",
-        description="Swap the activation or the feed-forward blocks of a model and save the new one.",
-    )
-    command.add_argument("model", metavar="MODEL", help="a model folder, or a workload's name")
-    command.add_argument("--to", required=True, metavar="NAME", help="the activation or gate to bring in")
-    command.add_argument("--out", required=True, metavar="DIR", help="where the new model is saved")
-    command.add_argument("--only", action="append", metavar="GLOB", help="only the sites whose path matches")
-    command.add_argument("--matching", default="params", help="a gate's width: params (default), flops, none")
-    command.add_argument(
-        "--multiple-of", type=int, default=1, metavar="N", help="round a gate's width up to a multiple"
-    )
-    command.add_argument("--seed", type=int, default=0, help="the seed of a gate's new weights")
-    command.add_argument("--json", action="store_true", help="print the surgery report as JSON")
 
 
 def _optimize(add: Add) -> None:
@@ -254,7 +244,8 @@ DESCRIPTIONS: tuple[Callable[[Add], None], ...] = (
     _inspect,
     _lock,
     _check,
-    _swap,
+    _swap_arguments.swap,
+    _table_arguments.table,
     _optimize,
     _scenarios,
     _dilution,

@@ -16,13 +16,13 @@ def prepare(job: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     def run() -> dict[str, Any]:
         from . import _training
 
-        own = {"budget_s": job["plan"]["budget_s"], "folder": Path(job["folder"])}
+        seed, budget_s, folder = job["seed"], float(job["plan"]["budget_s"]), Path(job["folder"])
         if part.measure is None:
-            return _training.prepare_training(part, seed=job["seed"], **own)
-        record = prepare_arms(part, Path(job["folder"]), seed=job["seed"])
+            return _training.prepare_training(part, seed=seed, budget_s=budget_s, folder=folder)
+        record = prepare_arms(part, folder, seed=seed)
         if part.train is not None:
             made = _training.trainable(part)
-            record["training"] = _training.training_facts(made, part, seed=job["seed"], **own)
+            record["training"] = _training.training_facts(made, part, seed=seed, budget_s=budget_s, folder=folder)
         return record
 
     return run

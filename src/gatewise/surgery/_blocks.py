@@ -1,11 +1,14 @@
 """The parts of a site: slots that hold a module or a function, and the block they form."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
+import torch
 from torch import Tensor, nn
 
 from ._recognise import Recogniser
+from ._tree import has_bias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,23 @@ class Slot:
         return id(self.owner), self.name
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CallSlot(Slot):
+    """A call of a function in the owner's own forward; it becomes a slot when something is put there.
+
+    Attributes:
+        function: what it computes.
+        fixed: why nothing can be put there, or an empty string.
+    """
+
+    function: Callable[..., Any]
+    fixed: str = ""
+
+    @property
+    def value(self) -> object:
+        return self.function
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """One site as an adapter sees it.
@@ -33,12 +53,22 @@ class Block:
         up: the slot of the Linear that feeds the activation; None for a bare activation.
         down: the slot of the Linear that reads it; None for a bare activation.
         gate: the slot of the Linear whose output is bent, where that of `up` is multiplied with it: a gated FFN.
+        fused: where one Linear gives both inputs of a gate (`up` and `gate` are then that one), which half of its
+            outputs is bent, 0 or 1.
+        obstacle: why the module that holds a gated FFN cannot be replaced as a whole, or an empty string.
     """
 
     act: Slot
     up: Slot | None = None
     down: Slot | None = None
     gate: Slot | None = None
+    fused: int | None = None
+    obstacle: str = ""
+
+    @property
+    def fixed(self) -> str:
+        """Why nothing can be put in the place of the activation, or an empty string."""
+        return self.act.fixed if isinstance(self.act, CallSlot) else ""
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -118,3 +148,15 @@ def widths(linear: nn.Module) -> tuple[int, int]:
     """How many numbers a linear layer takes and gives."""
     rows, columns = linear.get_parameter("weight").shape
     return (rows, columns) if is_conv1d(linear) else (columns, rows)
+
+
+def half(linear: nn.Linear, which: int) -> nn.Linear:
+    """The first or the second half of a linear layer's outputs as a Linear that shares its memory. Not in any model."""
+    weight, bias = linear.get_parameter("weight"), linear.get_parameter("bias") if has_bias(linear) else None
+    rows = (weight.t() if is_conv1d(linear) else weight).chunk(2)[which]
+    with torch.device("meta"):
+        part = nn.Linear(rows.shape[1], rows.shape[0], bias=bias is not None)
+    part.weight = nn.Parameter(rows.detach(), requires_grad=weight.requires_grad)
+    if bias is not None:
+        part.bias = nn.Parameter(bias.detach().chunk(2)[which], requires_grad=bias.requires_grad)
+    return part

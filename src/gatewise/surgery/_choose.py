@@ -25,7 +25,11 @@ def choose(
         chosen, left = _by_globs(found, [only] if isinstance(only, str) else only)
     else:
         chosen, left = _by_main(found)
-    blocked = [each for each in chosen if _rebuilds(each.site, to, gate=gate) and not each.site.gateable]
+    blocked = [
+        each
+        for each in chosen
+        if not each.site.swappable or (_rebuilds(each.site, to, gate=gate) and not each.site.gateable)
+    ]
     # Asked for by name, or nothing else to gate: an error. Swept along by the default rule: left, and listed.
     if blocked and (only is not None or len(blocked) == len(chosen)):
         site = blocked[0].site

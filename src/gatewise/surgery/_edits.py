@@ -7,6 +7,7 @@ from torch import nn
 from gatewise import activations
 from gatewise.core import GatewiseError
 
+from ._calls import open_call
 from ._tree import has_slot
 
 Edit = dict[str, Any]
@@ -52,10 +53,10 @@ def apply_edit(model: nn.Module, edit: Edit) -> nn.Module | None:
 
 
 def _slot(model: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """The owner and the name of a slot that is there and holds a module, a function or a plain value."""
+    """The owner and the name of a slot that holds a module, a function or a plain value, or is a functional call."""
     parent, _, name = path.rpartition(".")
     owner = model.get_submodule(parent)
-    if not has_slot(owner, name):
+    if not has_slot(owner, name) and not open_call(owner, name):
         raise AttributeError(f"there is nothing at {path!r}")
     return owner, name
 

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import torch
 from torch import nn
 
-from ._blocks import Adapter, Block, Slot, is_conv1d
+from gatewise.core import GatewiseError
+
+from ._blocks import Adapter, Block, CallSlot, Slot, half, is_conv1d
 from ._gate import gate_of
 from ._recognise import Recogniser
 from ._tree import children, has_bias, has_hooks, own_parameters
@@ -28,6 +31,7 @@ class Site:
         gated: whether it is a gated FFN: two Linear layers side by side, one of them bent, their product read.
         gateable: whether a gate can be put here; at a gated FFN, whether anything but another simple gate can.
         obstacle: why not, where it cannot.
+        swappable: whether anything can be put here; not so at a functional call in code that torch.fx cannot trace.
         aliases: further paths at which the same objects stand.
     """
 
@@ -40,6 +44,7 @@ class Site:
     gated: bool = False
     gateable: bool = False
     obstacle: str = ""
+    swappable: bool = True
     aliases: tuple[str, ...] = ()
 
     @property
@@ -72,6 +77,13 @@ class Paths:
         return self._paths[id(module)]
 
     def of(self, slot: Slot) -> list[str]:
+        """All paths of a slot. Raises `GatewiseError` where nothing can be put there."""
+        if isinstance(slot, CallSlot) and slot.fixed:
+            raise GatewiseError(slot.fixed)
+        return self.at(slot)
+
+    def at(self, slot: Slot) -> list[str]:
+        """All paths of a slot, whatever can be put there."""
         return [f"{path}.{slot.name}".lstrip(".") for path in self._paths[id(slot.owner)]]
 
 
@@ -102,11 +114,15 @@ def locate(model: nn.Module) -> list[FoundSite]:
     found: list[FoundSite] = []
     for family, blocks in groups.values():
         first = blocks[0]
-        where = [path for block in blocks for path in paths.of(block.act)]
+        where = [path for block in blocks for path in paths.at(block.act)]
         known = recognise(first.act.value)
         assert known is not None  # an adapter never returns a block without an activation
-        obstacle = sharing.obstacle(blocks)
+        fixed = next((block.fixed for block in blocks if block.fixed), "")
+        obstacle = fixed or sharing.obstacle(blocks)
         up, down, gate = (cast("nn.Linear | None", _held(slot)) for slot in (first.up, first.down, first.gate))
+        if first.fused is not None and up is not None:
+            halves = (half(up, 0), half(up, 1))
+            gate, up = halves[first.fused], halves[1 - first.fused]
         before, named = gate_of(known) if gate is not None else (known.label, known.name is not None)
         site = Site(
             path=where[0],
@@ -118,6 +134,7 @@ def locate(model: nn.Module) -> list[FoundSite]:
             gated=gate is not None,
             gateable=not obstacle,
             obstacle=obstacle,
+            swappable=not fixed,
             aliases=tuple(where[1:]),
         )
         found.append(FoundSite(site=site, adapter=ADAPTERS[family], blocks=tuple(blocks), up=up, down=down, gate=gate))
@@ -164,7 +181,7 @@ class _Sharing:
             linear = _held(slots[0])
             if linear is None:
                 return "a gate needs the Linear layers around the activation; this one stands alone"
-            if not isinstance(linear, nn.Module) or (type(linear) is not nn.Linear and not is_conv1d(linear)):
+            if not isinstance(linear, nn.Module) or not _is_plain(linear):
                 return f"its {part} layer is a {type(linear).__name__}, not a plain nn.Linear"
             if has_hooks(linear):
                 return f"its {part} layer carries hooks that a new matrix would lose"
@@ -176,6 +193,8 @@ class _Sharing:
 
     def _whole(self, block: Block) -> str:
         """Why a gated FFN cannot be replaced as a whole, or an empty string."""
+        if block.obstacle:
+            return block.obstacle
         if block.act.owner is self._root:
             return "it is the whole model, and has no place in another one"
         if has_hooks(block.act.owner):
@@ -183,6 +202,22 @@ class _Sharing:
         if len({has_bias(slot.value) for slot in block.slots if isinstance(slot.value, nn.Linear)}) > 1:
             return "only some of its layers have a bias"
         return ""
+
+
+def _is_plain(linear: nn.Module) -> bool:
+    """Whether a layer computes x W' + b and holds nothing else: `nn.Linear`, `Conv1D`, and subclasses that do so."""
+    if type(linear) is nn.Linear or is_conv1d(linear):
+        return True
+    held = {**dict(linear.named_parameters()), **dict(linear.named_buffers())}
+    if not isinstance(linear, nn.Linear) or set(held) - {"weight", "bias"} or next(linear.children(), None):
+        return False
+    weight = linear.weight
+    if weight.is_meta or type(weight) is not nn.Parameter or not weight.is_floating_point():
+        return False
+    x = torch.linspace(-2.0, 2.0, 3 * weight.shape[1]).reshape(3, -1).to(weight.device, weight.dtype)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        got, wanted = linear(x), nn.functional.linear(x, weight, held.get("bias"))
+    return got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
 def _numbers(linear: nn.Linear | None) -> int:

@@ -14,6 +14,7 @@ ADAPTERS: Registry[Adapter] = Registry(
         "bert": ".bert:ADAPTER",
         "gated": ".gated:ADAPTER",
         "two-linears": ".two_linears:ADAPTER",
+        "traced": ".traced:ADAPTER",
         "activation": ".activation:ADAPTER",
     },
 )

@@ -4,6 +4,7 @@ Names say nothing: the block is run once on a copy with recorders in it. The act
 third must read the product of what the activation gives and what the other Linear gives.
 """
 
+from dataclasses import replace
 from itertools import permutations
 from typing import cast
 
@@ -15,7 +16,7 @@ from gatewise.surgery._recognise import Recogniser, is_passthrough
 from gatewise.surgery._tree import children, own_parameters
 
 from .bert import function_slots
-from .two_linears import Recorder, linked, run_recorded
+from .two_linears import Recorder, Run, linked, run_recorded, same
 
 
 class Gated(NoFlags):
@@ -34,8 +35,10 @@ class Gated(NoFlags):
         for gate, up, down in permutations(linears):
             shapes = [widths(cast("nn.Linear", slot.value)) for slot in (gate, up, down)]
             block = Block(up=up, act=slots[0], down=down, gate=gate)
-            if shapes[0] == shapes[1] == shapes[2][::-1] and _multiplies(module, block):
-                return [block]
+            found = run_recorded(module, block) if shapes[0] == shapes[1] == shapes[2][::-1] else None
+            if found is not None and _multiplies(found):
+                whole = same(found.parts[-1].seen[0][1], found.output)
+                return [replace(block, obstacle="" if whole else "its module computes more than the FFN")]
         return []
 
     def example(self) -> Example:
@@ -48,12 +51,9 @@ class Gated(NoFlags):
         return Example(model=LlamaModel(config), inputs=(torch.arange(10).reshape(2, 5),), paths=paths)
 
 
-def _multiplies(module: nn.Module, block: Block) -> bool:
+def _multiplies(found: Run) -> bool:
     """Whether a run shows gate -> act, and the product of act and up -> down."""
-    found = run_recorded(module, block)
-    if found is None:
-        return False
-    up, gate, act, down = found
+    up, gate, act, down = found.parts
     if not linked(gate, act) or any(len(part.seen) != 1 for part in (up, gate, act, down)):
         return False
     product, into = act.seen[0][1] * up.seen[0][1], down.seen[0][0]

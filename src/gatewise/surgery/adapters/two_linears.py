@@ -1,11 +1,13 @@
 """A module that holds two Linear layers and one activation as direct children: Mlp classes, DistilBERT, ALBERT, ...
 
-Two shapes are taken. A block whose forward takes one tensor is run once on a copy with recorders in it, and is taken
+Three proofs are taken. A block whose forward takes one tensor is run once on a copy with recorders in it, and is taken
 when the activation really reads the first Linear and feeds the second. A whole layer, whose forward cannot be run so,
-is taken when the widths leave no other reading: d -> h and h -> d with h unlike d.
+is traced, and is taken when its graph says that. One that cannot be traced either is taken when the widths leave no
+other reading: d -> h and h -> d with h unlike d.
 """
 
 import copy
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -16,6 +18,7 @@ from gatewise.surgery._recognise import Recogniser, is_passthrough
 from gatewise.surgery._tree import children
 
 from .bert import function_slots
+from .traced import reads
 
 
 class TwoLinears(NoFlags):
@@ -38,6 +41,8 @@ class TwoLinears(NoFlags):
             return []
         block = Block(up=linears[0], act=acts[0], down=linears[1])
         flows = _flows(module, block)
+        if flows is None:
+            flows = reads(module, block, recognise)
         return [block] if flows or (flows is None and _only_reading(block)) else []
 
     def example(self) -> Example:
@@ -79,12 +84,20 @@ def _flows(module: nn.Module, block: Block) -> bool | None:
     found = run_recorded(module, block)
     if found is None:
         return None
-    up, act, down = found
+    up, act, down = found.parts
     return linked(up, act) and linked(act, down)
 
 
-def run_recorded(module: nn.Module, block: Block) -> list[Recorder] | None:
-    """A run on one tensor, seen at the block's slots, in their order; None where the module cannot be run so."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What was seen at a block's slots, in their order, and what the module gave."""
+
+    parts: list[Recorder]
+    output: object
+
+
+def run_recorded(module: nn.Module, block: Block) -> Run | None:
+    """A run on one tensor; None where the module cannot be run so."""
     recorders = [Recorder(slot.value) for slot in block.slots]
     shadow = copy.copy(module)
     parts: dict[str, nn.Module | None] = {
@@ -97,24 +110,30 @@ def run_recorded(module: nn.Module, block: Block) -> list[Recorder] | None:
     shadow.__dict__ = {**values, "_modules": parts, "training": False}
     linear = cast("nn.Linear", block.up.value if block.up else None)
     weight, wide = linear.weight, widths(linear)[0]
-    for shape in ((1, 3, wide), (3, wide)):
-        x = torch.linspace(-2.0, 2.0, 3 * shape[-1]).reshape(shape).to(weight.device, weight.dtype)
+    for shape in ((1, 4, wide), (4, wide)):
+        x = torch.linspace(-2.0, 2.0, 4 * shape[-1]).reshape(shape).to(weight.device, weight.dtype)
         for recorder in recorders:
             recorder.seen.clear()
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                shadow(x)
+                output = shadow(x)
         except FOREIGN:  # code that needs more than one tensor; asked in another shape
             continue
-        return recorders
+        return Run(parts=recorders, output=output)
     return None
 
 
 def linked(first: Recorder, second: Recorder) -> bool:
-    """Whether what came out of the first, last time, is what went into the second."""
-    if len(first.seen) != 1 or len(second.seen) != 1:
+    """Whether what came out of the first is what went into the second, call by call (a block may work in chunks)."""
+    if not first.seen or len(first.seen) != len(second.seen):
         return False
-    out, into = first.seen[0][1], second.seen[0][0]
+    return all(same(one[1], other[0]) for one, other in zip(first.seen, second.seen, strict=True))
+
+
+def same(out: object, into: object) -> bool:
+    """Whether two values are one tensor, or two equal ones."""
+    if not isinstance(out, torch.Tensor) or not isinstance(into, torch.Tensor):
+        return False
     return out is into or (out.shape == into.shape and not out.is_meta and torch.equal(out, into))
 
 

@@ -1,12 +1,14 @@
 """Hugging Face models from their config. Only classes that stand in `transformers` itself; never remote code."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from gatewise.core import GatewiseError, MissingExtraError
 
@@ -21,6 +23,21 @@ _IMPLEMENTATIONS = (
     "grouped_mm",
     "batched_mm",
 )
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Inside it, random fills give zeros.
+
+    `nn.init.trunc_normal_` draws until every number lies within its bounds. Where the fills do nothing at all, it looks
+    at whatever the memory held and may never end.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0].zero_()
+        return func(*args, **(kwargs or {}))
 
 
 def is_pretrained(model: nn.Module) -> bool:
@@ -50,7 +67,7 @@ def build(config: dict[str, Any]) -> nn.Module:
         raise GatewiseError(f"transformers has no model class {config['architecture']!r}")
     check_config(config["config"])
     check_config({"attn_implementation": config.get("attention")})
-    with quiet():
+    with quiet(), _NothingDrawn():
         settings = cls.config_class.from_dict(dict(config["config"]))
         settings._attn_implementation = config.get("attention")
         return cls(settings)

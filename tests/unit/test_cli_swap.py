@@ -1,0 +1,146 @@
+"""`gatewise swap` on the command line, with and without keeping the function."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gatewise import surgery
+from gatewise.cli import _swap_arguments as arguments
+from gatewise.cli._swap import run
+from gatewise.core import GatewiseError
+
+SENTENCES = [f"sentence {i} is about the {word}" for i in range(40) for word in ("sea", "sky", "sun")]
+
+
+def mlp():
+    """A model with inputs, as `package.module:function` gives it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 8)).eval()
+    return model, torch.randn(64, 8)
+
+
+@pytest.fixture
+def swap(capsys):
+    top = argparse.ArgumentParser()
+    arguments.swap(top.add_subparsers(dest="command").add_parser)
+
+    def call(*words):
+        assert run(top.parse_args(["swap", *map(str, words)])) == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def calibration(tmp_path):
+    path = tmp_path / "inputs.npz"
+    np.savez(path, input_0=np.random.default_rng(0).standard_normal((1024, 8)).astype(np.float32))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """A tiny BERT with a tokenizer, in the ecosystem's own layout."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    folder = tmp_path_factory.mktemp("bert")
+    words = sorted({word for text in SENTENCES for word in text.split()})
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *words])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        initializer_range=0.5,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_an_exact_swap(swap, tmp_path):
+    text = swap(f"{__name__}:mlp", "--to", "geglu", "--keep-function", "--out", tmp_path / "out")
+    assert "weights: converted" in text
+    model, x = mlp()
+    assert torch.equal(surgery.load(tmp_path / "out")(x), model(x))
+
+
+def test_a_fitted_swap_of_arrays(swap, tmp_path, calibration):
+    out = tmp_path / "out"
+    words = (f"{__name__}:mlp", "--to", "swiglu", "--keep-function", "--calibration", calibration)
+    report = json.loads(swap(*words, "--out", out, "--json"))
+    assert [step["name"] for step in report["steps"]] == ["plain", "fitted"]
+    assert report["steps"][0]["rows"] == 768
+    assert report["held_out"]["items"] == 256
+    assert report["steps"][1]["relative"] < report["steps"][0]["relative"]
+    model, _ = mlp()
+    x = torch.from_numpy(np.load(calibration)["input_0"])[3::4]
+    with torch.no_grad():
+        cosine = torch.nn.functional.cosine_similarity(model(x).double(), surgery.load(out)(x).double())
+    assert report["held_out"]["cosine_mean"] == pytest.approx(float(cosine.mean()), abs=1e-9)
+    assert report["held_out"]["cosine_least"] == pytest.approx(float(cosine.min()), abs=1e-9)
+    text = swap(*words, "--out", tmp_path / "again")
+    assert "held out, 256 items" in text
+    assert "whole model, fitted" in text
+
+
+def test_a_fitted_and_reduced_swap_of_texts(swap, tmp_path, bert):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join([*SENTENCES, "", " "]) + "\n", encoding="utf-8")
+    out = tmp_path / "out"
+    words = (bert, "--to", "swiglu", "--keep-function", "--calibration", texts, "--matching", "params")
+    report = json.loads(swap(*words, "--out", out, "--json"))
+    assert [step["name"] for step in report["steps"]] == ["plain", "fitted", "reduced"]
+    assert report["steps"][0]["rows"] == 90 * 6
+    assert report["held_out"]["items"] == 30
+    assert abs(report["parameters_after"] / report["parameters_before"] - 1) < 0.02
+    assert (out / "tokenizer.json").exists()
+    assert surgery.weights_state(surgery.load(out)) == report["weights_state"]
+
+
+def test_a_healed_swap(swap, tmp_path, calibration):
+    words = ("--to", "swiglu", "--keep-function", "--calibration", calibration, "--matching", "params", "--heal", 20)
+    out = tmp_path / "out"
+    report = json.loads(swap(f"{__name__}:mlp", *words, "--out", out, "--json"))
+    assert report["healing"]["after"]["rms"] <= report["healing"]["before"]["rms"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.npz", "out"]
+    assert "healed: stopped by" in swap(f"{__name__}:mlp", *words, "--out", tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--to", "swiglu", "--keep-function"), "calibration set"),
+        (("--to", "geglu_tanh", "--keep-function"), "geglu keeps it exactly"),
+        (("--to", "swiglu", "--calibration", "x.npz"), "--keep-function"),
+        (("--to", "geglu", "--keep-function", "--heal", "5"), "--calibration"),
+        (("--to", "swiglu", "--keep-function", "--calibration", "x.csv"), "x.csv"),
+        (("--to", "swiglu", "--keep-function", "--calibration", "missing.npz"), "missing.npz"),
+        (("--to", "swiglu", "--keep-function", "--calibration", "missing.txt"), "missing.txt"),
+    ],
+)
+def test_bad_input_writes_nothing(swap, tmp_path, words, message):
+    with pytest.raises(GatewiseError, match=message):
+        swap(f"{__name__}:mlp", *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_texts_for_a_model_without_a_tokenizer_are_refused(swap, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(SENTENCES), encoding="utf-8")
+    with pytest.raises(GatewiseError, match="tokenizer"):
+        swap(f"{__name__}:mlp", "--to", "swiglu", "--keep-function", "--calibration", texts, "--out", tmp_path / "out")
+
+
+def test_a_swap_without_keeping_the_function_is_as_before(swap, tmp_path):
+    text = swap(f"{__name__}:mlp", "--to", "swiglu", "--out", tmp_path / "out")
+    assert "weights: untrained" in text
+    assert surgery.load(tmp_path / "out")[0].gate.out_features == 21
