@@ -1,9 +1,9 @@
 """Finds the activations and FFNs of a model, swaps them, and writes and reads models as plain data."""
 
-from ._huggingface_folder import load_huggingface as load_huggingface
 from ._heal import Healing as Healing
 from ._heal import HealReport as HealReport
 from ._heal import heal as heal
+from ._huggingface_folder import load_huggingface as load_huggingface
 from ._keep_figures import output_error as output_error
 from ._report import SiteChange as SiteChange
 from ._report import Step as Step
