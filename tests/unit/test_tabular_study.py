@@ -98,6 +98,11 @@ def test_a_killed_study_goes_on_and_the_same_file_gives_the_same_result(
     assert ended.predictions == found.predictions
 
 
+def test_few_random_starts_are_said_to_be_few(found: tabular.Study) -> None:
+    told = any("use --seeds 6" in line for line in found.document["warnings"])
+    assert told == (found.document["splits"][0]["seeds"] < 4)
+
+
 def test_a_folder_is_never_overwritten_nor_another_study_continued(
     found: tabular.Study, folder: Path, data: Path
 ) -> None:

@@ -25,6 +25,9 @@ Cells = Mapping[str, Mapping[int, Mapping[str, Any]]]
 UNMATCHED = 0.02
 """Arms whose numbers of parameters in the blocks differ by more than this are not matched, and the page says so."""
 
+FEW_SEEDS = 4
+"""Below, a t interval over the seeds is several times as wide as it would be from six."""
+
 
 def document(table: Table, plan: TablePlan, cells: Mapping[str, Cells]) -> dict[str, Any]:
     """Judge what was finished, and put it into words that need no data file: the whole document but its run's facts."""
@@ -113,6 +116,11 @@ def _split(table: Table, plan: TablePlan, split: Split, cells: Cells) -> dict[st
         "slices": None,
         "warnings": warnings,
     }
+    if 0 < len(seeds) < FEW_SEEDS:
+        starts = "One random start says" if len(seeds) == 1 else f"{len(seeds)} random starts say"
+        warnings.append(
+            f"{starts} little about chance, so the intervals are wide and little can be shown: use --seeds 6."
+        )
     if not seeds:
         warnings.append(f"No run of the {split.name} split was finished: nothing is judged.")
         return told
