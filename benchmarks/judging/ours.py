@@ -26,10 +26,14 @@ def units(baseline: Array, arm: Array, block: int) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """The interval of every study after every unit (studies, units); infinite while there is none."""
+    """The interval of every study after every unit (studies, units); infinite while there is none.
+
+    `middle` is the median of all units so far.
+    """
 
     lower: Array
     upper: Array
+    middle: Array
     constant: NDArray[np.bool_]
     shown: tuple[Array, Array]
 
@@ -41,15 +45,17 @@ class Running:
 def running(effects: Array, alpha: float) -> Running:
     """Judge studies (studies, units) after every unit."""
     lower, upper = np.full_like(effects, -np.inf), np.full_like(effects, np.inf)
+    middle = np.empty_like(effects)
     for n in range(1, effects.shape[1] + 1):
         k = rank(n, alpha)
+        middle[:, n - 1] = np.median(effects[:, :n], axis=1)
         if k is not None:
             found = np.partition(effects[:, :n], sorted({n - k, k - 1}), axis=1)
             lower[:, n - 1], upper[:, n - 1] = found[:, n - k], found[:, k - 1]
     constant = np.maximum.accumulate(effects, axis=1) - np.minimum.accumulate(effects, axis=1) <= ROUNDING
     lower, upper = np.maximum.accumulate(lower, axis=1), np.minimum.accumulate(upper, axis=1)
     shown = _shown(effects, lower, upper)
-    return Running(lower=lower, upper=upper, constant=constant, shown=shown)
+    return Running(lower=lower, upper=upper, middle=middle, constant=constant, shown=shown)
 
 
 def _shown(effects: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -79,6 +85,8 @@ def first_verdicts(run: Running, effect: float, rule: Rule) -> tuple[NDArray[np.
         & np.isfinite(upper)
         & (run.lower <= run.upper)
         & ~run.constant
+        & (run.shown[0] - ROUNDING <= run.middle)  # else the effect changed while it was measured
+        & (run.middle <= run.shown[1] + ROUNDING)
         & (np.maximum(abs(lower), abs(upper)) <= WIDEST)
     )
     words = np.select([lower > outer, upper < -outer, (lower > -inner) & (upper < inner)], [2, 1, 3], 0) * usable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from torch.utils.benchmark import Compare, Measurement
@@ -28,6 +28,7 @@ effects = st.lists(
 
 @settings(max_examples=200)
 @given(effects, st.sampled_from([0.0, 0.02]), st.sampled_from([0.05, 0.3]), st.sampled_from([0.0, 0.0198, 0.1]))
+@example(values=[0.0] * 3 + [-0.125] + [0.25] * 5, margin=0.0, alpha=0.3, effect=0.1)  # the median leaves the interval
 def test_the_twin_ends_every_stream_as_the_real_judge(
     values: list[float], margin: float, alpha: float, effect: float
 ) -> None:
