@@ -134,6 +134,35 @@ def test_a_copy_that_fails_or_is_at_work_costs_only_the_times() -> None:
     assert beside.run(shadow, batch).beside_s > 0.0
 
 
+def test_a_pair_runs_on_the_copy_of_the_version_that_answered_it() -> None:
+    calls, gate = Calls(), threading.Event()
+
+    def held(x: np.ndarray) -> np.ndarray:
+        gate.wait(10)
+        return x
+
+    shadow = function(held, "3")
+    before = serve.Routes(
+        live=calls.version("one", "1"), shadow=shadow, shadow_share=1.0, beside=calls.version("copy of one", "1")
+    )
+    after = serve.Routes(
+        live=calls.version("two", "2"), shadow=shadow, shadow_share=1.0, beside=calls.version("copy of two", "2")
+    )
+    client = Client([before], serve.ServeSettings(max_batch=1))
+
+    async def use() -> None:
+        assert (await client.infer(request([[0.0]]))).json["model_version"] == "1"
+        assert (await client.infer(request([[1.0]]))).json["model_version"] == "1"
+        client.app.route(after)
+        assert (await client.infer(request([[2.0]]))).json["model_version"] == "2"
+        gate.set()
+        await settled(client, 6)
+
+    run(use)
+    client.close()
+    assert [who for who, *_ in calls.seen if who.startswith("copy")] == ["copy of one"] * 2 + ["copy of two"]
+
+
 def test_who_asks_for_the_shadow_by_name_does_not_wait_for_the_copy() -> None:
     calls = Calls()
     routes = serve.Routes(

@@ -53,13 +53,10 @@ class Deployment:
             for role, each in (("live", routes.live), ("canary", routes.canary), ("shadow", routes.shadow))
             if each is not None
         }
-        for executor in self._executors.values():
-            if executor is not used.get("shadow"):
-                executor.beside = None
-        if routes.beside is not None and (self._beside is None or self._beside.copy is not routes.beside):
+        if routes.beside is None:
+            self._beside = None
+        elif self._beside is None or self._beside.copy is not routes.beside:
             self._beside = Beside(routes.beside)
-        if "shadow" in used:
-            used["shadow"].beside = self._beside if routes.beside is not None else None
         self._routes = routes
         self._live, self._canary, self._shadow = used["live"], used.get("canary"), used.get("shadow")
         for executor in self._executors.values():
@@ -129,9 +126,9 @@ class Deployment:
             return
         self.counts["pairs"] += 1
         twin = Ticket(ticket.asked, ticket.request, "shadow", at_ns=ticket.at_ns, arrived_s=ticket.arrived_s)
-        twin.deadline_s, twin.done, twin.paired = ticket.deadline_s, on_shadow, True
-        ticket.first = shadow.beside is not None or self._random.random() < 0.5
-        twin.first = not ticket.first if shadow.beside is None else None
+        twin.deadline_s, twin.done, twin.beside = ticket.deadline_s, on_shadow, self._beside
+        ticket.first = self._beside is not None or self._random.random() < 0.5
+        twin.first = not ticket.first if self._beside is None else None
         for where, what in (
             ((executor, ticket), (shadow, twin)) if ticket.first else ((shadow, twin), (executor, ticket))
         ):

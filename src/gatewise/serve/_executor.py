@@ -36,8 +36,8 @@ class Ticket:
     """A request on its way through one executor. The executor fills in everything from `status` on."""
 
     __slots__ = (
-        "arrived_s", "asked", "at_ns", "batch_rows", "beside_s", "compute_s", "deadline_s", "done", "failure", "first",
-        "outputs", "paired", "queue_s", "reason", "request", "role", "status",
+        "arrived_s", "asked", "at_ns", "batch_rows", "beside", "beside_s", "compute_s", "deadline_s", "done", "failure",
+        "first", "outputs", "queue_s", "reason", "request", "role", "status",
     )  # fmt: skip
 
     def __init__(self, asked: Inference, request: str, role: Role, *, at_ns: int, arrived_s: float) -> None:
@@ -48,7 +48,7 @@ class Ticket:
         self.arrived_s = arrived_s
         self.deadline_s = 0.0
         self.first: bool | None = None
-        self.paired = False
+        self.beside: Beside | None = None  # the copy of the live version that this one's pair was given to
         self.done: Callable[[Ticket], object] | None = None
         self.status: Status = "ok"
         self.reason: str | None = None
@@ -65,15 +65,10 @@ Post = Callable[[list[Ticket]], None]
 
 
 class Executor:
-    """Runs one servable. `submit` and `wait_s` are for the event loop's thread only.
-
-    Attributes:
-        beside: runs the batches of shadow pairs once more, on a copy of the live version; None: there is none.
-    """
+    """Runs one servable. `submit` and `wait_s` are for the event loop's thread only."""
 
     def __init__(self, servable: Servable, settings: ServeSettings, post: Post) -> None:
         self.servable = servable
-        self.beside: Beside | None = None
         self._settings = settings
         self._post = post
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
@@ -241,7 +236,7 @@ class Executor:
         rows = sum(each.asked.rows for each in batch)
         start_s = time.monotonic()
         self._running = (start_s, self._cost.batch_s(rows))
-        beside = self.beside if all(each.paired for each in batch) else None
+        beside = batch[0].beside if len({id(each.beside) for each in batch}) == 1 else None
         outputs, failure, both = self._call(batch, rows, beside)
         if failure is not None and len(batch) > 1:
             # One bad request must not fail those that it met in a batch: each runs again alone.
@@ -260,7 +255,7 @@ class Executor:
         for each in batch:
             each.queue_s, each.batch_rows = start_s - each.arrived_s, rows
             each.compute_s = end_s - start_s if both is None else both.compute_s
-            if beside is not None:
+            if each.beside is not None:
                 each.beside_s = 0.0  # one pair of times for each batch: its first record has them
             each.failure = failure
             if failure is not None:
