@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gatewise.core import GatewiseError
 
 from . import _json
-from ._formats import replace
+from ._formats import write_texts
 from ._read import Document, text
 
 if TYPE_CHECKING:
@@ -51,13 +51,7 @@ def write_claims(document: Document, folder: Path) -> list[Path]:
     texts = {RESULT: _json.render(document), "claims.md": markdown(document), "claims.html": html(document)}
     if text(document.get("schema")) == MERGED and _schema(folder / RESULT) == GRADED:
         raise GatewiseError(f"{folder / RESULT} is a machine's own result; write the merged one to another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in texts.items():
-            replace(folder / name, content)
-    except OSError as error:
-        raise GatewiseError(f"cannot write the claims to {folder}: {error.strerror or error}") from error
-    return [folder / name for name in texts]
+    return write_texts(folder, texts, "the claims")
 
 
 def _of(document: Document, table: dict[str, Callable[..., Made]]) -> Callable[..., Made]:

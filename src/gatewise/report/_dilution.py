@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gatewise.core import GatewiseError
 
 from . import _json
-from ._formats import replace
+from ._formats import write_texts
 from ._read import Document, text
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ def write_dilution(document: Document, study: Document, folder: Path) -> list[Pa
         "dilution.md": _dilution_markdown.render(document),
         "dilution.html": _dilution_html.render(document),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in texts.items():
-            replace(folder / name, content)
-    except OSError as error:
-        raise GatewiseError(f"cannot write the dilution to {folder}: {error.strerror or error}") from error
-    return [folder / name for name in texts]
+    return write_texts(folder, texts, "the dilution")
 
 
 def _check(document: Document) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,23 @@ def write(document: Document, out_dir: str | Path) -> list[Path]:
     """
     folder = Path(out_dir)
     plugins = [FORMATS[name] for name in FORMATS]
-    texts = [(folder / each.filename, each.render(document)) for each in plugins if each.filename]
+    texts = {each.filename: each.render(document) for each in plugins if each.filename}
+    return write_texts(folder, texts, "the report")
+
+
+def write_texts(folder: Path, texts: Mapping[str, str], what: str) -> list[Path]:
+    """Write texts by file name, each replaced in one step, and return the paths; `what` they are, for the error.
+
+    Raises:
+        GatewiseError: the folder cannot be made or written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, content in texts:
-            replace(path, content)
+        for name, content in texts.items():
+            replace(folder / name, content)
     except OSError as error:
-        raise GatewiseError(f"cannot write the report to {folder}: {error.strerror or error}") from error
-    return [path for path, _ in texts]
+        raise GatewiseError(f"cannot write {what} to {folder}: {error.strerror or error}") from error
+    return [folder / name for name in texts]
 
 
 def replace(path: Path, content: str) -> None:

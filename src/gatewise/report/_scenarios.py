@@ -5,7 +5,7 @@ from pathlib import Path
 from gatewise.core import GatewiseError
 
 from . import _json
-from ._formats import replace
+from ._formats import write_texts
 from ._read import Document, text
 
 SCHEMA = "gatewise.scenarios/1"
@@ -30,10 +30,4 @@ def write_scenarios(document: Document, folder: Path) -> list[Path]:
         "scenarios.md": _scenarios_markdown.render(document),
         "scenarios.html": _scenarios_html.render(document),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in texts.items():
-            replace(folder / name, content)
-    except OSError as error:
-        raise GatewiseError(f"cannot write the scenario to {folder}: {error.strerror or error}") from error
-    return [folder / name for name in texts]
+    return write_texts(folder, texts, "the scenario")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gatewise.core import GatewiseError
 
 from . import _json
-from ._formats import replace
+from ._formats import write_texts
 from ._read import Document, text
 
 if TYPE_CHECKING:
@@ -47,13 +47,7 @@ def write_table(document: Document, folder: Path, others: Mapping[str, str] | No
         "table.html": _table_html.render(document),
         **(others or {}),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in texts.items():
-            replace(folder / name, content)
-    except OSError as error:
-        raise GatewiseError(f"cannot write the result to {folder}: {error.strerror or error}") from error
-    return [folder / name for name in texts]
+    return write_texts(folder, texts, "the result")
 
 
 def _check(document: Document) -> None:
