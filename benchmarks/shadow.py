@@ -1,11 +1,13 @@
-"""Are the pairs of a shadow on equal footing? A real server, two versions of the same cost, and one that is slower.
+"""Are a shadow and a canary on equal footing? A real server, two versions of the same cost, and one that is slower.
 
     python benchmarks/shadow.py --starts 10 --requests 3000       # A/A: the false alarms
-    python benchmarks/shadow.py --slower 4 --starts 5             # 44 layers instead of 40: about 10 % more
+    python benchmarks/shadow.py --slower 4 --starts 5             # 24 layers instead of 20
+    python benchmarks/shadow.py --canary 0.1 --requests 6000      # a canary with a tenth of the requests
 
-Each start is a process of its own: live, a shadow, and a copy of live beside it. Requests come by a Poisson process
-whose rate waves. The records are then judged twice: by the times of shadow and copy (`beside`), and by those of the two
-versions' own answers, as if there were no copy (`as they came`). For each it prints the ratio of medians, the p99s, how
+Each start is a process of its own: live, a shadow, and a copy of live beside it; or live, a canary, and a control: a
+copy of live with as many requests as the canary. Requests come by a Poisson process whose rate waves. The records are
+then judged twice: by the times of shadow or canary and copy (`beside`), and by those of the two versions' own answers,
+as if there were no copy (`as they came`). For each it prints the ratio of medians, the p99s, how
 many requests of each were beyond the other's limit, and which alarms were raised at alpha.
 """
 
@@ -29,7 +31,8 @@ def judged(records: list[Record], alpha: float) -> dict[str, Any]:
     settings = LiveSettings(alpha=alpha, metrics=("latency", "tail"), tail_window=500)
     judge = LiveJudge(settings)
     raised = [alarm for record in records for alarm in judge.add(record)]
-    latency, tail = judge.comparisons()
+    found = {each.metric: each for each in judge.comparisons()}
+    latency, tail = found["latency"], found["tail"]
     return {
         "n": latency.n,
         "ratio": latency.estimate,
@@ -44,7 +47,9 @@ def judged(records: list[Record], alpha: float) -> dict[str, Any]:
 def times(records: list[Record]) -> Iterator[tuple[str, list[float]]]:
     """Seconds by what was timed."""
     ok = [each for each in records if each.status == "ok"]
-    yield "live", [each.compute_s for each in ok if each.role == "live"]
+    yield "live", [each.compute_s for each in ok if each.role == "live" and not each.control]
+    yield "canary", [each.compute_s for each in ok if each.role == "canary"]
+    yield "control", [each.compute_s for each in ok if each.control]
     yield "shadow", [each.compute_s for each in ok if each.role == "shadow"]
     yield "copy", [each.beside_s for each in ok if each.beside_s]
     yield "shadow, where timed", [each.compute_s for each in ok if each.beside_s]
@@ -55,7 +60,10 @@ def times(records: list[Record]) -> Iterator[tuple[str, list[float]]]:
 def start(asked: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
     """One process, its load, and its records judged in both ways."""
     record = folder / f"records-{seed}"
-    options = {"model": "work", "layers": asked.layers, "shadow": asked.layers + asked.slower}
+    other = {"shadow": asked.layers + asked.slower}
+    if asked.canary:
+        other = {"canary": asked.layers + asked.slower, "share": asked.canary}
+    options = {"model": "work", "layers": asked.layers, **other}
     with server("ours", folder, **options, record=record) as (url, _):
         load(url, folder, callers=1, seconds=1)
         done = 0
@@ -70,7 +78,7 @@ def start(asked: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
             if found
         },
         "beside": judged(records, asked.alpha),
-        "as they came": judged([replace(each, beside_s=None) for each in records], asked.alpha),
+        "as they came": judged([replace(each, beside_s=None, control=None) for each in records], asked.alpha),
     }
 
 
@@ -80,6 +88,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=3000, help="of each start")
     parser.add_argument("--rate", type=float, default=60, help="requests a second, in the middle")
     parser.add_argument("--layers", type=int, default=20)
+    parser.add_argument("--canary", type=float, help="a canary with this share, in place of the shadow")
     parser.add_argument("--slower", type=int, default=0, help="layers that the shadow has more")
     parser.add_argument("--alpha", type=float, default=1e-3)
     parser.add_argument("--out", type=Path)

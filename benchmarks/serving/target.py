@@ -76,26 +76,38 @@ def ours(asked: argparse.Namespace) -> None:
         log = stack.enter_context(Log(asked.record))
         watching = serve.Watching(journal=log, counted=metrics.observe)
         settings = serve.ServeSettings(lame_duck_s=asked.window, deadline_s=asked.deadline, max_queue_s=asked.queue)
-        models = [first] if asked.shadow is None else [paired(asked, first)]
+        if asked.shadow is not None:
+            models = [paired(asked, first)]
+        else:
+            models = [first if asked.canary is None else beside_a_canary(asked, first)]
         app = serve.app(models, settings, watch=watching.watch, metrics=metrics.text)
         if asked.promotions:
             threading.Thread(target=promote, args=(app, [first, second], asked.promotions), daemon=True).start()
         serve.run(app, port=asked.port, started=lambda address: print(address, flush=True))
 
 
-def paired(asked: argparse.Namespace, live):
-    """The model with a shadow of other depth (or the same: an A/A comparison) and a copy of live beside it."""
+def another(asked: argparse.Namespace, live, layers: int, version: str):
+    """The model once more, with so many layers, loaded for itself."""
     from dataclasses import replace
 
+    work = work_of(asked, layers)
+    return replace(live, function=lambda inputs: {"y": work(inputs["x"])}, version=version)
+
+
+def paired(asked: argparse.Namespace, live):
+    """The model with a shadow of other depth (or the same: an A/A comparison) and a copy of live beside it."""
     from gatewise import serve
 
-    def servable(layers: int, version: str):
-        work = work_of(asked, layers)
-        return replace(live, function=lambda inputs: {"y": work(inputs["x"])}, version=version)
+    shadow, beside = another(asked, live, asked.shadow, "2"), another(asked, live, asked.layers, "1")
+    return serve.Routes(live=live, shadow=shadow, shadow_share=asked.share, beside=beside)
 
-    return serve.Routes(
-        live=live, shadow=servable(asked.shadow, "2"), shadow_share=asked.share, beside=servable(asked.layers, "1")
-    )
+
+def beside_a_canary(asked: argparse.Namespace, live):
+    """The model with a canary of other depth (or the same) and a control: a copy of live with as many requests."""
+    from gatewise import serve
+
+    canary, control = another(asked, live, asked.canary, "2"), another(asked, live, asked.layers, "1")
+    return serve.Routes(live=live, canary=canary, canary_share=asked.share, control=control)
 
 
 def promote(app, versions, times: int) -> None:
@@ -139,7 +151,8 @@ def main() -> None:
     parser.add_argument("--model", default="echo", choices=("echo", "work", "encoder"))
     parser.add_argument("--layers", type=int, default=40)
     parser.add_argument("--shadow", type=int, help="layers of a shadow; without it there is none")
-    parser.add_argument("--share", type=float, default=1.0, help="of the requests that the shadow gets")
+    parser.add_argument("--share", type=float, default=1.0, help="of the requests that the shadow, or the canary, gets")
+    parser.add_argument("--canary", type=int, help="layers of a canary")
     parser.add_argument("--record", type=Path)
     parser.add_argument("--promotions", type=int, default=0)
     parser.add_argument("--window", type=float, default=1.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from gatewise.core import Rule, judge_unpaired_stream
 from gatewise.monitor import Label, Record
 from gatewise.monitor._live import LiveJudge
 from gatewise.monitor._live_settings import LiveSettings
@@ -97,3 +98,17 @@ def test_a_promotion_begins_anew():
     assert (first.baseline, second.baseline) == ("v1", "v3")
     assert first.n > 1_000
     assert second.n == 0
+
+
+@pytest.mark.parametrize("seen", [60, 400, 3_000])
+def test_what_is_still_needed_is_enough_and_not_much_more(seen):
+    """Without an error in either version: the verdict comes where it was said to come, whenever it was said."""
+    judge = LiveJudge(LiveSettings(metrics=("errors",)))
+    run(judge, traffic(3, 5 * seen)[0])
+    (errors,) = judge.comparisons()
+    assert errors.verdict == "inconclusive"
+    assert errors.needs is not None
+    rule = Rule(kind="difference", margin=0.001)
+    for factor, verdict in ((1.05, "equivalent"), (0.8, "inconclusive")):
+        n = round((errors.n + errors.needs) * factor)
+        assert judge_unpaired_stream((0, n), (0, round(n * 4)), rule, 1e-3).verdict == verdict

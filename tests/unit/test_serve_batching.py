@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,7 @@ def test_work_that_timed_out_keeps_its_slot_until_it_is_done() -> None:
 def test_a_wait_beyond_the_deadline_is_refused_before_the_body_is_read() -> None:
     gate = Gate()
     client = Client([function(gate)], serve.ServeSettings(max_batch=1, max_queue_s=1000))
-    executor, _ = client.app.deployments["echo"].choose()
+    executor = client.app.deployments["echo"].choose().executor
 
     async def use() -> None:
         calls = [asyncio.create_task(client.infer(request([[1.0]]))) for _ in range(5)]
@@ -294,3 +295,25 @@ def test_records_are_made_after_the_answer_and_none_is_left() -> None:
     run(use)
     recorder.flush()
     assert ran == list(range(21))
+
+
+def test_costs_may_be_asked_for_while_another_thread_learns_them() -> None:
+    asked = threading.Event()
+
+    class Many(dict[int, tuple[float, float]]):
+        """A thread that is in the middle of reading all costs."""
+
+        def __iter__(self) -> Iterator[int]:
+            for at, key in enumerate(super().__iter__()):
+                if at == 1:
+                    cost.add(4000, 1.0)  # a size not seen before, as the executor's thread would add it meanwhile
+                    asked.set()
+                yield key
+
+    cost = Cost()
+    for rows in (1, 2, 4):
+        cost.add(rows, 0.01)
+    cost._known = Many(cost._known)
+    assert cost.batch_s(3) > 0.0
+    assert asked.is_set()
+    assert cost.batch_s(4000) == pytest.approx(1.0)

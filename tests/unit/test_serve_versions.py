@@ -57,7 +57,7 @@ def test_neither_failure_nor_slowness_of_a_shadow_touches_the_answer() -> None:
 
     live, shadow = function(lambda x: x, "1"), function(bad, "2")
     routes = serve.Routes(live=live, shadow=shadow, shadow_share=1.0)
-    client = Client([routes], serve.ServeSettings(max_queue=5))
+    client = Client([routes], serve.ServeSettings(max_queue=5, max_batch=1))
 
     async def use() -> None:
         for n in range(20):  # one after another, each answered while the shadow is stuck

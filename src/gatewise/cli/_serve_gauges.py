@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +84,15 @@ class Gauges:
         for (model, alias, version), is_served in (followed or {}).items():
             metrics.set("gatewise_alias_followed", float(is_served), model=model, alias=alias, version=version)
         for model in application.stats()["models"]:
+            waiting, under_way = Counter[str](), Counter[str]()
             for each in model["versions"]:
                 name = {"model": model["model"], "version": each["version"]}
-                metrics.set("gatewise_queue_depth", each["waiting"], **name)
-                metrics.set("gatewise_in_flight", each["under_way"], **name)
-                metrics.set("gatewise_alias_info", 1, alias=each["role"], digest=each["digest"], **name)
+                waiting[each["version"]] += each["waiting"]
+                under_way[each["version"]] += each["under_way"]
+                metrics.set("gatewise_queue_depth", waiting[each["version"]], **name)
+                metrics.set("gatewise_in_flight", under_way[each["version"]], **name)
+                if each["role"] != "control":  # a copy of live, which no alias names
+                    metrics.set("gatewise_alias_info", 1, alias=each["role"], digest=each["digest"], **name)
         if self._log is not None:
             state = self._log.state()
             metrics.set("gatewise_records_pending", state.waiting)

@@ -22,7 +22,7 @@ class Asked:
         parts: fields by prefix: `serve` (no prefix), `judge`, `log`, `drift`, `errors`, `health`, `rollback`.
         plan: `threads` and `memory`, as given. `references`: files by version, "" for the one that is live.
         machine: of `monitor.Machine`. `rollback_on`: kinds of alarms that are acted on.
-        beside: whether a copy of live runs beside a shadow.
+        beside: whether copies of live run beside a shadow and a canary, so that times may be compared.
     """
 
     parts: dict[str, dict[str, Any]]

@@ -13,7 +13,7 @@ from gatewise.core import GatewiseError
 from ._log_rows import Entry, check_item, dumps, label_entry, label_row, loads, plain_number, record_entry, record_row
 from ._record import Record
 
-FORMAT = "gatewise.forward/2"
+FORMAT = "gatewise.forward/3"
 ACK_FORMAT = "gatewise.forward-ack/1"
 MAX_BYTES = 128 << 20  # of one batch, unpacked
 

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from gatewise.core import BlockEvidence, BlockMedians, Rule, block_size, judge_unpaired_stream
+from gatewise.core import BlockEvidence, BlockMedians, Comparison, Rule, block_size, judge_unpaired_stream
 
 from ._alarm import Alarm
 from ._labels import Item
@@ -16,12 +17,17 @@ from ._record import Record
 UNPAIRED = ("latency", "tail", "errors", "accuracy")
 """What can be asked of requests that are not the same ones; disagreement cannot."""
 
+TIMED = ("latency", "tail")
+"""What a control is for."""
+
 
 class Stream:
     """Outcomes of one metric, by block: evidence from within the blocks, and counts of both versions."""
 
-    def __init__(self, rule: Rule, settings: LiveSettings, *, design: float | None = None) -> None:
-        self.rule, self.settings = rule, settings
+    def __init__(
+        self, rule: Rule, settings: LiveSettings, *, share: float | None = None, design: float | None = None
+    ) -> None:
+        self.rule, self.settings, self.share = rule, settings, share
         self.binary = rule.kind == "difference"
         self.evidence = BlockEvidence(binary=self.binary, design=design)
         self.medians = None if self.binary else BlockMedians(rule, settings.alpha)
@@ -48,8 +54,7 @@ class Stream:
         return True
 
     def _share(self) -> float:
-        stated = self.settings.canary_share
-        return stated if stated is not None else (self.n[True] + 1) / (sum(self.n.values()) + 10)
+        return self.share if self.share is not None else (self.n[True] + 1) / (sum(self.n.values()) + 10)
 
     def clear(self) -> bool:
         """Whether the estimate lies beyond the margin, upward."""
@@ -78,35 +83,58 @@ class Stream:
             )
         counts = [((self.n[one] - self.hits[one]) if turned else self.hits[one], self.n[one]) for one in (True, False)]
         rule = Rule(kind="difference", direction="higher" if turned else "lower", margin=self.rule.margin)
-        comparison = judge_unpaired_stream(counts[0], counts[1], rule, self.settings.alpha)
-        return Finding(metric=metric, comparison=comparison, evidence=evidence, unit="of the rarer", notes=notes)
+
+        def later(times: float) -> Comparison:
+            more = [(round(hits * times), round(n * times)) for hits, n in counts]
+            return judge_unpaired_stream(more[0], more[1], rule, self.settings.alpha)
+
+        comparison, unit = later(1.0), "of the rarer"
+        return Finding(metric=metric, comparison=comparison, evidence=evidence, unit=unit, notes=notes, later=later)
 
 
 class CanaryComparison:
-    """The evidence of all metrics of one canary against the live version beside it."""
+    """The evidence of all metrics of one canary against the live version beside it.
+
+    Where a control runs, latency and tail compare the canary with it alone: a copy of live that gets as many requests.
+    Live's other answers come from a thread and caches that many more requests keep warm. Errors and accuracy do not
+    depend on that, and take them all.
+    """
 
     def __init__(self, subjects: Subjects, settings: LiveSettings) -> None:
         self.subjects, self.settings = subjects, settings
-        margins = {"tail": settings.tail_margin, "errors": settings.errors_margin, "accuracy": settings.accuracy_margin}
-        self._streams = {"latency": Stream(Rule(margin=settings.latency_margin), settings)}
-        for metric, margin in margins.items():
-            design = settings.tail_odds if metric == "tail" else None
-            self._streams[metric] = Stream(Rule(kind="difference", margin=margin), settings, design=design)
-        self._streams = {metric: one for metric, one in self._streams.items() if metric in settings.metrics}
+        self._controlled = False
+        self._streams = {
+            metric: self._stream(metric, settings.canary_share) for metric in UNPAIRED if metric in settings.metrics
+        }
         self._alarmed: set[tuple[str, str]] = set()
+
+    def _stream(self, metric: str, share: float | None) -> Stream:
+        settings = self.settings
+        if metric == "latency":
+            return Stream(Rule(margin=settings.latency_margin), settings, share=share)
+        margins = {"tail": settings.tail_margin, "errors": settings.errors_margin, "accuracy": settings.accuracy_margin}
+        design = settings.tail_odds if metric == "tail" else None
+        return Stream(Rule(kind="difference", margin=margins[metric]), settings, share=share, design=design)
+
+    def _timed(self, record: Record) -> bool:
+        """Whether latency and tail take this record; from the first one beside a control on, no other is taken."""
+        if record.control is not None and not self._controlled:
+            self._controlled = True
+            self._streams.update({metric: self._stream(metric, 0.5) for metric in TIMED if metric in self._streams})
+        return record.control is not None or not self._controlled
 
     def add(self, record: Record, limit_s: float | None) -> list[Alarm]:
         """Take a record of either version."""
         if record.status == "refused":
             return []
-        canary = record.role == "canary"
+        canary, timed = record.role == "canary", self._timed(record)
         raised: list[Alarm] = []
         time_s = seconds(record, self.settings)
         late = float(record.status == "expired" or (limit_s is not None and time_s > limit_s))
         outcomes: tuple[tuple[str, bool, Callable[[], float]], ...] = (
             ("errors", True, lambda: float(record.status == "error")),
-            ("latency", record.status == "ok" and 0.0 < time_s < math.inf, lambda: time_s),
-            ("tail", limit_s is not None and record.status != "error", lambda: late),
+            ("latency", timed and record.status == "ok" and 0.0 < time_s < math.inf, lambda: time_s),
+            ("tail", timed and limit_s is not None and record.status != "error", lambda: late),
         )
         for metric, usable, outcome in outcomes:
             if usable and metric in self._streams and self._streams[metric].add(outcome(), canary=canary):
@@ -134,14 +162,18 @@ class CanaryComparison:
         for since, evidence, threshold in questions:
             if evidence >= threshold and (metric, since) not in self._alarmed and stream.clear():
                 self._alarmed.add((metric, since))
-                finding = stream.finding(metric, evidence, turned=metric == "accuracy")
+                finding = self._finding(metric, evidence)
                 raised.append(alarm(finding, self.subjects, self.settings, at_ns=at_ns, since=since))
         return raised
+
+    def _finding(self, metric: str, evidence: float) -> Finding:
+        found = self._streams[metric].finding(metric, evidence, turned=metric == "accuracy")
+        return replace(found, notes={**found.notes, "control": self._controlled}) if metric in TIMED else found
 
     def comparisons(self) -> list[LiveComparison]:
         """Every metric as it stands."""
         return [
-            stream.finding(metric, stream.evidence.evidence(), turned=metric == "accuracy").told(
+            self._finding(metric, stream.evidence.evidence()).told(
                 self.subjects, alarmed=any(metric == name for name, _ in self._alarmed)
             )
             for metric, stream in self._streams.items()

@@ -194,17 +194,27 @@ class PairComparison:
             return Finding(metric=metric, comparison=comparison, evidence=evidence, notes=notes, scale=block)
         if metric == "disagreement":
             rule = _lower(self.settings.allowed_disagreement)
-            comparison = judge_counts(self._differing, rule, self.settings.alpha, span=(0.0, 1.0))
-            return Finding(metric=metric, comparison=comparison, evidence=evidence)
+            apart = dict(self._differing)
+
+            def later(times: float) -> Comparison:
+                return judge_counts(_times_over(apart, times), rule, self.settings.alpha, span=(0.0, 1.0))
+
+            return Finding(metric=metric, comparison=later(1.0), evidence=evidence, later=later)
         shares = self._shares[metric]
         notes = {"discordant": shares.signs.n, "left_out": self._left_out}
         if metric == "accuracy":
             notes = {"disputed": self._disputed, "labelled": self._labelled, "agreed": self._same}
-            comparison = shares.comparison(self._accuracy_counts())
-            return Finding(metric=metric, comparison=comparison, evidence=evidence, notes=notes, unit="labelled pairs")
         if metric == "tail":
             notes["limit_s"] = self._limit_s
-        return Finding(metric=metric, comparison=shares.comparison(), evidence=evidence, notes=notes)
+        counts = self._accuracy_counts() if metric == "accuracy" else dict(shares.counts)
+        return Finding(
+            metric=metric,
+            comparison=shares.comparison(counts),
+            evidence=evidence,
+            unit="labelled pairs" if metric == "accuracy" else "pairs",
+            notes=notes,
+            later=lambda times: judge_counts(_times_over(counts, times), shares.rule, shares.alpha),
+        )
 
     def comparisons(self) -> list[LiveComparison]:
         """Every metric as it stands."""
@@ -212,6 +222,10 @@ class PairComparison:
             self._finding(metric).told(self.subjects, alarmed=any(metric == name for name, _ in self._alarmed))
             for metric in self.settings.metrics
         ]
+
+
+def _times_over(counts: Mapping[float, float], times: float) -> dict[float, float]:
+    return {value: many * times for value, many in counts.items()}
 
 
 def _lower(margin: float) -> Rule:

@@ -1,7 +1,7 @@
 """What the live judge says of one metric of one comparison, how much more it needs, and its alarms."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ NEVER = 1e9
 
 PAGED = ("errors",)
 """An alarm on these, about a canary, is for now; on the others, and about a shadow that no caller sees, for today.
-Not on latency: a canary with a small share of the traffic runs colder than live, and looks slower than it is."""
+Latency and tail are for now only where a control ran: without one a canary with a small share runs colder than live."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,11 @@ class LiveComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A metric's comparison and its evidence, before it is said whom it is about."""
+    """A metric's comparison and its evidence, before it is said whom it is about.
+
+    `later(k)`: the comparison of k times as much of what was seen, for what can be counted; else its width is taken to
+    fall as 1 / sqrt(n).
+    """
 
     metric: str
     comparison: Comparison
@@ -93,11 +97,12 @@ class Finding:
     unit: str = "pairs"
     scale: int = 1
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    later: Callable[[float], Comparison] | None = None
 
     def told(self, subjects: Subjects, *, alarmed: bool) -> LiveComparison:
         """The finding as it is shown."""
         found = self.comparison
-        more = needs(found)
+        more = needs(found) if self.later is None else needs_of(found, self.later)
         return LiveComparison(
             **asdict(subjects),
             metric=self.metric,
@@ -137,6 +142,25 @@ def needs(comparison: Comparison) -> int | None:
         more = max(more, comparison.n * ((max(half, 0.0) / abs(gap)) ** 2 - 1) if gap else math.inf)
     if not more < NEVER:
         return None
+    return _rounded(more)
+
+
+def needs_of(comparison: Comparison, later: Callable[[float], Comparison]) -> int | None:
+    """The same for shares, by what more of the same would say. Without an event the width falls as 1 / n."""
+    if comparison.verdict != "inconclusive" or comparison.n == 0 or comparison.interval is None:
+        return None
+    low, high = 1.0, 2.0
+    while later(high).verdict == "inconclusive":
+        low, high = high, 2.0 * high
+        if comparison.n * high > NEVER:
+            return None
+    for _ in range(4):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if later(middle).verdict == "inconclusive" else (low, middle)
+    return _rounded(comparison.n * (high - 1.0))
+
+
+def _rounded(more: float) -> int:
     digits = max(len(str(math.ceil(max(more, 1.0)))) - 2, 0)
     return math.ceil(max(more, 1.0) / 10**digits) * 10**digits
 
@@ -145,7 +169,8 @@ def alarm(finding: Finding, subjects: Subjects, settings: LiveSettings, *, at_ns
     """The alarm of a finding; `since` says which question was asked: `start` or `change`."""
     told = finding.told(subjects, alarmed=True)
     threshold = told.threshold if since == "start" else math.log(settings.run_length or math.inf)
-    severity: Severity = "page" if finding.metric in PAGED and subjects.role == "canary" else "ticket"
+    now = finding.metric in PAGED or bool(finding.notes.get("control"))
+    severity: Severity = "page" if now and subjects.role == "canary" else "ticket"
     return Alarm(
         kind=finding.metric,
         model=subjects.model,

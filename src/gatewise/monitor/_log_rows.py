@@ -18,8 +18,8 @@ from ._record import ROLES, STATUSES, Label, Record
 # The columns of a record and of a label, in the order of a row. `source`, `source_number`: the log it came from.
 RECORD_COLUMNS = (
     *("number", "request", "at_ns", "version_id", "role", "first", "status", "reason", "queue_s", "compute_s"),
-    *("beside_s", "rows", "batch_rows", "fingerprint", "features", "outputs", "predictions", "confidences", "content"),
-    *("source", "source_number"),
+    *("beside_s", "control", "rows", "batch_rows", "fingerprint", "features", "outputs", "predictions", "confidences"),
+    *("content", "source", "source_number"),
 )
 LABEL_COLUMNS = ("number", "request", "row", "value", "at_ns", "source", "source_number")
 
@@ -101,7 +101,7 @@ def record_row(number: int, record: Record, version_id: int, content: Content) -
     Raises:
         TypeError, ValueError, AttributeError: a field holds something else than a `Record` may.
     """
-    some, first = content != "none", record.first
+    some, first, control = content != "none", record.first, record.control
     stored: Any = record.content if content == "full" else None
     at_ns, rows, batch_rows = int(record.at_ns), int(record.rows), int(record.batch_rows)
     if not (-_LIMIT <= at_ns < _LIMIT and -_LIMIT <= rows < _LIMIT and -_LIMIT <= batch_rows < _LIMIT):
@@ -120,6 +120,7 @@ def record_row(number: int, record: Record, version_id: int, content: Content) -
         float(record.queue_s),
         float(record.compute_s),
         None if record.beside_s is None else float(record.beside_s),
+        None if control is None else int(control),
         rows,
         batch_rows,
         text(record.fingerprint) if some else "",
@@ -155,8 +156,9 @@ def _tuple(encoded: str | None) -> tuple[float, ...]:
 
 def record_entry(row: Row, key: VersionKey) -> Entry:
     """The record of a row. Raises `ValueError`, `TypeError` or `AttributeError` where the row is damaged."""
-    number, request, at_ns, _, role, first, status, reason, queue_s, compute_s, beside_s, rows, batch_rows = row[:13]
-    fingerprint, features, outputs, predictions, confidences, content, source, source_number = row[13:]
+    number, request, at_ns, _, role, first, status, reason, queue_s, compute_s, beside_s, control = row[:12]
+    rows, batch_rows, fingerprint, features, outputs, predictions, confidences, content, *forwarded = row[12:]
+    source, source_number = forwarded
     record = Record(
         request=request,
         at_ns=at_ns,
@@ -170,6 +172,7 @@ def record_entry(row: Row, key: VersionKey) -> Entry:
         queue_s=_float(queue_s),
         compute_s=_float(compute_s),
         beside_s=beside_s,
+        control=None if control is None else bool(control),
         rows=rows,
         batch_rows=batch_rows,
         fingerprint=fingerprint,

@@ -25,7 +25,7 @@ from gatewise.core import GatewiseError
 
 from ._log_rows import LABEL_COLUMNS, RECORD_COLUMNS, Row, VersionKey, text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _APPLICATION_ID = 0x67776C67  # "gwlg"
 _CHUNKS = (128, 16, 1)  # rows an INSERT; one statement takes the interpreter's lock once, whatever it inserts
 
@@ -35,8 +35,9 @@ CREATE TABLE versions (id INTEGER PRIMARY KEY, model TEXT NOT NULL, version TEXT
 CREATE TABLE record_rows (
     number INTEGER PRIMARY KEY, request TEXT NOT NULL, at_ns INTEGER NOT NULL, version_id INTEGER NOT NULL,
     role TEXT NOT NULL, first INTEGER, status TEXT NOT NULL, reason TEXT, queue_s REAL, compute_s REAL,
-    beside_s REAL, rows INTEGER NOT NULL, batch_rows INTEGER NOT NULL, fingerprint TEXT NOT NULL, features TEXT,
-    outputs TEXT, predictions TEXT, confidences TEXT, content BLOB, source TEXT, source_number INTEGER NOT NULL
+    beside_s REAL, control INTEGER, rows INTEGER NOT NULL, batch_rows INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+    features TEXT, outputs TEXT, predictions TEXT, confidences TEXT, content BLOB, source TEXT,
+    source_number INTEGER NOT NULL
 );
 CREATE TABLE labels (
     number INTEGER PRIMARY KEY, request TEXT NOT NULL, row INTEGER NOT NULL, value REAL, at_ns INTEGER NOT NULL,

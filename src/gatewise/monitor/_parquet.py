@@ -61,8 +61,8 @@ def _schemas() -> dict[str, Any]:
     record: list[tuple[str, Any]] = [
         *(("number", integer), ("request", word), ("at_ns", integer), ("model", word), ("version", word)),
         *(("digest", word), ("role", word), ("first", pa.bool_()), ("status", word), ("reason", word)),
-        *(("queue_s", real), ("compute_s", real), ("beside_s", real), ("rows", integer), ("batch_rows", integer)),
-        ("fingerprint", word),
+        *(("queue_s", real), ("compute_s", real), ("beside_s", real), ("control", pa.bool_())),
+        *(("rows", integer), ("batch_rows", integer), ("fingerprint", word)),
         *(("features", named), ("outputs", named), ("predictions", numbers), ("confidences", numbers)),
         *(("content", pa.binary()), *source),
     ]

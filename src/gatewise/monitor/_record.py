@@ -26,6 +26,8 @@ class Record:
         queue_s, compute_s: seconds from arrival to the start of its batch, and of the batch's computation.
         beside_s: of a shadow: seconds that a second copy of the live version took for the same batch, on the same
             thread, right before it or after it. 0: another record of its batch carries them. None: there is no copy.
+        control: True: a second copy of the live version answered, which gets as many requests as the canary; False: the
+            canary answered, and there is such a copy. These two are compared in time. None: of neither.
         rows, batch_rows: items of the request, and of the whole batch that it ran in.
         fingerprint: a hash of the inputs (names, types, shapes, values): the same inputs have the same one.
         features: numbers that sum up the inputs, by name, for drift.
@@ -47,6 +49,7 @@ class Record:
     queue_s: float = 0.0
     compute_s: float = 0.0
     beside_s: float | None = None
+    control: bool | None = None
     rows: int = 1
     batch_rows: int = 1
     fingerprint: str = ""

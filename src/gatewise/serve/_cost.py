@@ -5,41 +5,46 @@ _WEIGHT = 0.2
 
 
 class Cost:
-    """Seconds by the number of rows, in steps of powers of two. A size not seen yet is scaled from the nearest."""
+    """Seconds by the number of rows, in steps of powers of two. A size not seen yet is scaled from the nearest.
+
+    One thread adds while another asks: what is known is replaced whole, and never changed while somebody reads it.
+    """
 
     def __init__(self) -> None:
-        self._seconds: dict[int, float] = {}
-        self._rows: dict[int, float] = {}
+        self._known: dict[int, tuple[float, float]] = {}  # step -> seconds, rows
 
     def add(self, rows: int, seconds: float) -> None:
         """A batch of `rows` took `seconds`."""
         step = rows.bit_length()
         # Scaled to the step's own size, so that 17 and 31 rows, which share a step, do not blur it.
         seconds *= (1 << step) / rows
-        known = self._seconds.get(step)
-        self._seconds[step] = seconds if known is None else known + _WEIGHT * (seconds - known)
-        self._rows[step] = rows if known is None else self._rows[step] + _WEIGHT * (rows - self._rows[step])
+        known = self._known.get(step)
+        if known is None:
+            now = (seconds, float(rows))
+        else:
+            now = (known[0] + _WEIGHT * (seconds - known[0]), known[1] + _WEIGHT * (rows - known[1]))
+        self._known = {**self._known, step: now}
 
     def batch_s(self, rows: int) -> float:
         """Seconds of one batch; 0 while nothing is known."""
-        if not self._seconds or rows < 1:
+        known = self._known
+        if not known or rows < 1:
             return 0.0
         step = rows.bit_length()
-        near = min(self._seconds, key=lambda each: abs(each - step))
-        if near == step:
-            return self._seconds[near] * rows / (1 << step)
-        if near > step:  # a smaller batch is not sure to be faster than in proportion, and never slower
-            return self._seconds[near] * max(rows / (1 << near), 0.25)
-        return self._seconds[near] * rows / (1 << near)
+        near = min(known, key=lambda each: abs(each - step))
+        seconds, part = known[near][0], rows / (1 << near)
+        # A smaller batch is not sure to be faster than in proportion, and never slower.
+        return seconds * (max(part, 0.25) if near > step else part)
 
     def fixed_s(self) -> float:
         """The part of a batch's time that does not depend on its rows: where the line through the smallest and the
         largest size begins; half of a batch while only one size is known."""
-        if not self._seconds:
+        known = self._known
+        if not known:
             return 0.0
         (few, short_s), (many, long_s) = (
-            (self._rows[step], self._seconds[step] * self._rows[step] / (1 << step))
-            for step in (min(self._seconds), max(self._seconds))
+            (rows, seconds * rows / (1 << step))
+            for step, (seconds, rows) in ((each, known[each]) for each in (min(known), max(known)))
         )
         if many <= few:
             return short_s / 2

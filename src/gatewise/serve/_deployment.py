@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatewise.core import GatewiseError
 
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 Done = Callable[[Ticket], object]
 
 
+class Way(NamedTuple):
+    """Where a request goes: the executor, the version's role, and which side of a canary's comparison it is on."""
+
+    executor: Executor
+    role: Role
+    control: bool | None = None
+
+
+ROLES = ("live", "canary", "shadow", "control")
+"""What an executor is for. What the control answers is recorded as live's: it is the same version."""
+
+
 class Deployment:
     """One model. A request is given to versions by one look at the routes, so a swap of them is atomic."""
 
@@ -37,7 +49,7 @@ class Deployment:
         self._executors: dict[int, Executor] = {}
         self._routes = routes
         self._beside: Beside | None = None
-        self._live = self._canary = self._shadow = None
+        self._live = self._canary = self._shadow = self._control = None
         self.route(routes)
 
     @property
@@ -48,17 +60,14 @@ class Deployment:
         """Swap every alias at once. Versions without an alias finish what they have and stop."""
         if routes.live.model != self.model:
             raise GatewiseError(f"{routes.live.version!r} is a version of {routes.live.model!r}, not of {self.model!r}")
-        used = {
-            role: self._executor(each)
-            for role, each in (("live", routes.live), ("canary", routes.canary), ("shadow", routes.shadow))
-            if each is not None
-        }
+        used = {role: self._executor(each) for role in ROLES if (each := getattr(routes, role)) is not None}
         if routes.beside is None:
             self._beside = None
         elif self._beside is None or self._beside.copy is not routes.beside:
             self._beside = Beside(routes.beside)
         self._routes = routes
         self._live, self._canary, self._shadow = used["live"], used.get("canary"), used.get("shadow")
+        self._control = used.get("control")
         for executor in self._executors.values():
             if executor not in used.values():
                 executor.close()
@@ -83,7 +92,7 @@ class Deployment:
                 found.setdefault(each.version, each)
         return list(found.values())
 
-    def named(self, version: str) -> tuple[Executor, Role]:
+    def named(self, version: str) -> Way:
         """The executor of a version that a request names, and the role it has."""
         places: tuple[tuple[Executor | None, Role], ...] = (
             (self._live, "live"),
@@ -92,16 +101,21 @@ class Deployment:
         )
         for executor, role in places:
             if executor is not None and executor.servable.version == version:
-                return executor, role
+                return Way(executor, role)
         known = ", ".join(each.version for each in self.versions())
         raise Refusal("unknown", f"model {self.model!r} has no version {version[:80]!r} loaded; it has: {known}")
 
-    def choose(self) -> tuple[Executor, Role]:
-        """Where a request goes that names no version: the executor, and its role."""
-        if self._canary is not None and self._random.random() < self._routes.canary_share:
-            return self._canary, "canary"
+    def choose(self) -> Way:
+        """Where a request goes that names no version."""
         assert self._live is not None  # set by `route`
-        return self._live, "live"
+        if self._canary is None:
+            return Way(self._live, "live")
+        drawn, share = self._random.random(), self._routes.canary_share
+        if drawn < share:
+            return Way(self._canary, "canary", None if self._control is None else False)
+        if self._control is not None and drawn < 2 * share:
+            return Way(self._control, "live", True)
+        return Way(self._live, "live")
 
     def submit(self, executor: Executor, ticket: Ticket, on_shadow: Done) -> None:
         """Give a request to its version and, where it is to be a pair, to the shadow at the same moment.
@@ -156,7 +170,8 @@ class Deployment:
 
     def stats(self) -> dict[str, Any]:
         """Counters and gauges, for `/stats` and `/metrics`."""
-        roles: Mapping[str, Executor | None] = {"live": self._live, "canary": self._canary, "shadow": self._shadow}
+        executors = (self._live, self._canary, self._shadow, self._control)
+        roles: Mapping[str, Executor | None] = dict(zip(ROLES, executors, strict=True))
         return {
             "model": self.model,
             "canary_share": self._routes.canary_share,

@@ -36,8 +36,8 @@ class Ticket:
     """A request on its way through one executor. The executor fills in everything from `status` on."""
 
     __slots__ = (
-        "arrived_s", "asked", "at_ns", "batch_rows", "beside", "beside_s", "compute_s", "deadline_s", "done", "failure",
-        "first", "outputs", "queue_s", "reason", "request", "role", "status",
+        "arrived_s", "asked", "at_ns", "batch_rows", "beside", "beside_s", "compute_s", "control", "deadline_s", "done",
+        "failure", "first", "outputs", "queue_s", "reason", "request", "role", "status",
     )  # fmt: skip
 
     def __init__(self, asked: Inference, request: str, role: Role, *, at_ns: int, arrived_s: float) -> None:
@@ -48,6 +48,7 @@ class Ticket:
         self.arrived_s = arrived_s
         self.deadline_s = 0.0
         self.first: bool | None = None
+        self.control: bool | None = None
         self.beside: Beside | None = None  # the copy of the live version that this one's pair was given to
         self.done: Callable[[Ticket], object] | None = None
         self.status: Status = "ok"

@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 Wrap = Callable[["Servable", bool], "Servable"]
-"""Puts something around a version that was loaded; told whether it is the copy of live that answers nobody."""
+"""Puts something around a version that was loaded; told whether it is one of the copies of live."""
 
-Use = Literal["answer", "twin", "beside"]
-"""What a loaded copy of a version is for: to answer; to be the shadow of itself (A/A); to run beside the shadow."""
+Use = Literal["answer", "shadow", "canary", "beside", "control"]
+"""What a loaded copy of a version is for: to answer; to be the shadow or the canary of itself (A/A); to run beside the
+shadow; to answer as many requests as the canary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
     """How much of the traffic goes to the canary, and of live's to the shadow, where these aliases point somewhere.
 
-    `beside`: a second copy of live runs beside the shadow, so that their times may be compared. A shadowed request then
-    costs three computations instead of two, and the machine holds live twice.
+    `beside`: copies of live, so that times may be compared: one runs beside the shadow (a shadowed request then costs
+    three computations instead of two), one answers as many requests as the canary. Each holds live once more.
     """
 
     canary: float = 0.05
@@ -83,9 +84,10 @@ class Follower:
             raise GatewiseError(
                 f"{self._model}: live points at no version\nfirst: gatewise promote {self._model} VERSION"
             )
-        copied = self._shares.beside and aliases["shadow"] is not None
+        copies = [role for role in ("shadow", "canary") if self._shares.beside and aliases[role] is not None]
         plan = {label: self._plan.share(label) for label in aliases.values() if label is not None}
-        again = [aliases["live"]] * (copied + (aliases["shadow"] == aliases["live"]))
+        twins = [role for role in ("shadow", "canary") if aliases[role] == aliases["live"]]
+        again = [aliases["live"]] * len(copies + twins)
         ResourcePlan(shares=plan, spare_bytes=self._plan.spare_bytes).check(again=again)
 
     def _most(self, aliases: dict[str, str | None]) -> tuple[Routes, Exception | None]:
@@ -110,13 +112,15 @@ class Follower:
     def _read(self, aliases: dict[str, str | None]) -> Routes:
         """Load what these aliases point at. Raises `GatewiseError`."""
         self._check(aliases)
-        twin: Use = "twin" if aliases["shadow"] == aliases["live"] else "answer"
-        copied = self._shares.beside and aliases["shadow"] is not None
+        uses: dict[str, Use] = {"shadow": "shadow", "canary": "canary"}
+        uses = {role: use if aliases[role] == aliases["live"] else "answer" for role, use in uses.items()}
+        copied = {role: self._shares.beside and aliases[role] is not None for role in ("shadow", "canary")}
         kept: dict[tuple[str, Use], Servable] = {}
         live = self._load(aliases["live"], kept, "answer")
-        canary = self._load(aliases["canary"], kept, "answer")
-        shadow = self._load(aliases["shadow"], kept, twin)
-        beside = self._load(aliases["live"] if copied else None, kept, "beside")
+        canary = self._load(aliases["canary"], kept, uses["canary"])
+        shadow = self._load(aliases["shadow"], kept, uses["shadow"])
+        beside = self._load(aliases["live"] if copied["shadow"] else None, kept, "beside")
+        control = self._load(aliases["live"] if copied["canary"] else None, kept, "control")
         assert live is not None
         routes = Routes(
             live=live,
@@ -125,6 +129,7 @@ class Follower:
             shadow=shadow,
             shadow_share=self._shares.shadow if shadow is not None else 0.0,
             beside=beside,
+            control=control,
         )
         self._loaded, self._aliases = kept, aliases
         return routes
@@ -138,7 +143,7 @@ class Follower:
         found = kept.get(key) or self._loaded.get(key)
         if found is None:
             found = load(self._registry, self._model, label, threads=self._plan.share(label).threads)
-            found = found if self._wrap is None else self._wrap(found, use == "beside")
+            found = found if self._wrap is None else self._wrap(found, use in ("beside", "control"))
         kept[key] = found
         return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ._decode import decode
 from ._encode import Headers, compress, decompress, encode
-from ._executor import Executor, Ticket
+from ._executor import Ticket
 from ._http import CLOSE, Gone, Receive, Scope, Send, body, check_type, refused, reply
 from ._quota import Quota
 from ._refusal import Refusal, bad
@@ -21,7 +21,7 @@ from ._refusal import Refusal, bad
 if TYPE_CHECKING:
     from gatewise.monitor import Role
 
-    from ._deployment import Deployment
+    from ._deployment import Deployment, Way
     from ._recorder import Recorder
     from ._settings import ServeSettings
 
@@ -34,14 +34,15 @@ _LONGEST_MS = 3_600_000
 class _Request:
     """What is known of a request before it has a ticket."""
 
-    __slots__ = ("arrived_s", "at_ns", "deadline_s", "executor", "role")
+    __slots__ = ("arrived_s", "at_ns", "control", "deadline_s", "executor", "role")
 
-    def __init__(self, executor: Executor, role: Role) -> None:
+    def __init__(self, way: Way) -> None:
         self.at_ns = time.time_ns()
         self.arrived_s = time.monotonic()
         self.deadline_s = 0.0
-        self.executor = executor
-        self.role: Role = role
+        self.executor = way.executor
+        self.role: Role = way.role
+        self.control = way.control
 
 
 class Inferences:
@@ -67,7 +68,7 @@ class Inferences:
         headers = dict(scope["headers"])
         try:
             deployment = self.deployment(model)
-            request = _Request(*(deployment.choose() if version is None else deployment.named(version)))
+            request = _Request(deployment.choose() if version is None else deployment.named(version))
             self._admit(request, headers, scope.get("client"))
             content = await body(receive, headers, self._settings.max_body_bytes, self._settings.deadline_s)
             ticket = self._ticket(request, headers, content)
@@ -128,7 +129,7 @@ class Inferences:
         if asked.timeout_s is not None:
             request.deadline_s = min(request.deadline_s, request.arrived_s + asked.timeout_s)
         ticket = Ticket(asked, self._new_id(asked.id), request.role, at_ns=request.at_ns, arrived_s=request.arrived_s)
-        ticket.deadline_s = request.deadline_s
+        ticket.deadline_s, ticket.control = request.deadline_s, request.control
         return ticket
 
     def _new_id(self, asked: str | None) -> str:

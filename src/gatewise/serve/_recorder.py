@@ -78,6 +78,7 @@ class Recorder:
                     queue_s=ticket.queue_s,
                     compute_s=ticket.compute_s,
                     beside_s=ticket.beside_s,
+                    control=ticket.control,
                     rows=asked.rows,
                     batch_rows=ticket.batch_rows or asked.rows,
                     fingerprint=fingerprint(asked.inputs),

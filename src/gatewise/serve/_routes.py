@@ -16,6 +16,8 @@ class Routes:
     on `shadow` too. For an A/A comparison `shadow` is a second servable of the same version, loaded for itself.
     `beside` is a copy of `live`, loaded for itself too: every shadow's batch runs on it once more, and these two times
     are what is compared. Without it the times of live and shadow are compared as they come, which is not fair.
+    `control` is one more copy of `live` that answers as many requests as the canary, out of live's share: the canary's
+    times are compared with its times. A version that gets few requests runs colder than one that gets many.
     """
 
     live: Servable
@@ -24,6 +26,7 @@ class Routes:
     shadow: Servable | None = None
     shadow_share: float = 0.0
     beside: Servable | None = None
+    control: Servable | None = None
 
     def __post_init__(self) -> None:
         for name, share, servable in (
@@ -36,15 +39,22 @@ class Routes:
                 raise GatewiseError(f"{name}_share is {share:g}, but no version is {name}")
         if self.shadow is self.live:
             raise GatewiseError("live and shadow are one servable, which cannot run twice at once; load it once more")
-        if self.beside is not None:
-            if self.shadow is None:
-                raise GatewiseError("beside is a copy of live that runs beside a shadow, but no version is shadow")
-            taken = any(self.beside is each for each in (self.live, self.canary, self.shadow))
-            if taken or (self.beside.version, self.beside.digest) != (self.live.version, self.live.digest):
-                raise GatewiseError("beside must be a second copy of live, loaded for itself")
+        if self.beside is not None and self.shadow is None:
+            raise GatewiseError("beside is a copy of live that runs beside a shadow, but no version is shadow")
+        if self.control is not None and self.canary is None:
+            raise GatewiseError("control is a copy of live that answers beside a canary, but no version is canary")
+        self._check_copy("beside", self.beside, self.control)
+        self._check_copy("control", self.control, self.beside)
         for each in (self.live, self.canary, self.shadow):
             if each is not None:
                 _check(self.live, each)
+
+    def _check_copy(self, name: str, copy: Servable | None, other: Servable | None) -> None:
+        if copy is None:
+            return
+        taken = any(copy is each for each in (self.live, self.canary, self.shadow, other))
+        if taken or (copy.version, copy.digest) != (self.live.version, self.live.digest):
+            raise GatewiseError(f"{name} must be a second copy of live, loaded for itself")
 
 
 def _check(live: Servable, other: Servable) -> None:
