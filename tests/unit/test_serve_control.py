@@ -57,17 +57,26 @@ def test_the_control_gets_as_many_requests_as_the_canary_and_answers_as_live() -
     assert roles == [("live", "1", ran["live"]), ("canary", "2", ran["canary"]), ("control", "1", ran["control"])]
 
 
-def test_more_than_half_leaves_live_the_rest_as_control() -> None:
-    routes, ran = routed(0.7)
-    client = Client([routes])
-    run(lambda: ask(client, 100))
+def test_at_half_or_more_live_itself_is_the_control() -> None:
+    live, canary, copy = (function(lambda x: x, label) for label in ("1", "2", "1"))
+    client = Client([serve.Routes(live=live, canary=canary, canary_share=0.6)])
+    run(lambda: ask(client, 60))
     client.close()
-    assert ran["live"] == 0
-    assert ran["control"] + ran["canary"] == 100
+    assert {(each.role, each.control) for each in client.records} == {("live", True), ("canary", False)}
+    with pytest.raises(GatewiseError, match="live itself is the control"):
+        serve.Routes(live=live, canary=canary, canary_share=0.5, control=copy)
+
+
+def test_without_a_control_nobody_is_on_a_side() -> None:
+    live, canary = (function(lambda x: x, label) for label in ("1", "2"))
+    client = Client([serve.Routes(live=live, canary=canary, canary_share=0.4)])
+    run(lambda: ask(client, 40))
+    client.close()
+    assert {(each.role, each.control) for each in client.records} == {("live", None), ("canary", None)}
 
 
 def test_who_asks_for_a_version_by_name_is_of_no_comparison() -> None:
-    routes, ran = routed(0.5)
+    routes, ran = routed(0.4)
     client = Client([routes])
 
     async def use() -> None:
@@ -107,7 +116,8 @@ def test_the_follower_loads_a_control_with_the_canary_and_none_without(tmp_path:
     assert routes.control is not None
     assert routes.control is not routes.live
     assert (routes.control.version, routes.control.digest) == ("v1", routes.live.digest)
-    assert serve.Follower(registry, "m", shares=serve.Shares(beside=False), **follow).routes.control is None
+    for none in (serve.Shares(beside=False), serve.Shares(canary=0.5), serve.Shares(canary=0.0)):
+        assert serve.Follower(registry, "m", shares=none, **follow).routes.control is None
     registry.promote("m", "v1", "canary")
     twins = serve.Follower(registry, "m", shares=serve.Shares(), **follow).routes
     assert len({id(each) for each in (twins.live, twins.canary, twins.control)}) == 3

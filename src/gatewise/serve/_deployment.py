@@ -13,6 +13,7 @@ from gatewise.core import GatewiseError
 from ._beside import Beside
 from ._executor import Executor, Post, Ticket
 from ._refusal import Refusal
+from ._routes import HALF
 
 if TYPE_CHECKING:
     from gatewise.monitor import Role
@@ -111,10 +112,11 @@ class Deployment:
         if self._canary is None:
             return Way(self._live, "live")
         drawn, share = self._random.random(), self._routes.canary_share
+        control = self._live if share >= HALF else self._control
         if drawn < share:
-            return Way(self._canary, "canary", None if self._control is None else False)
-        if self._control is not None and drawn < 2 * share:
-            return Way(self._control, "live", True)
+            return Way(self._canary, "canary", None if control is None else False)
+        if control is not None and drawn < 2 * share:
+            return Way(control, "live", True)
         return Way(self._live, "live")
 
     def submit(self, executor: Executor, ticket: Ticket, on_shadow: Done) -> None:

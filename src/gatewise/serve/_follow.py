@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from gatewise.core import GatewiseError
 
 from ._resources import ResourcePlan
-from ._routes import Routes
+from ._routes import HALF, Routes
 
 if TYPE_CHECKING:
     from gatewise.versions import Registry
@@ -84,11 +84,15 @@ class Follower:
             raise GatewiseError(
                 f"{self._model}: live points at no version\nfirst: gatewise promote {self._model} VERSION"
             )
-        copies = [role for role in ("shadow", "canary") if self._shares.beside and aliases[role] is not None]
         plan = {label: self._plan.share(label) for label in aliases.values() if label is not None}
         twins = [role for role in ("shadow", "canary") if aliases[role] == aliases["live"]]
-        again = [aliases["live"]] * len(copies + twins)
+        again = [aliases["live"]] * (len(self._copied(aliases)) + len(twins))
         ResourcePlan(shares=plan, spare_bytes=self._plan.spare_bytes).check(again=again)
+
+    def _copied(self, aliases: Mapping[str, str | None]) -> set[str]:
+        """Beside which aliases a copy of live runs."""
+        wanted = {"shadow": True, "canary": 0 < self._shares.canary < HALF}
+        return {role for role, want in wanted.items() if want and self._shares.beside and aliases[role] is not None}
 
     def _most(self, aliases: dict[str, str | None]) -> tuple[Routes, Exception | None]:
         """What the aliases point at, or, where that is refused, live's alone with what stood beside it before."""
@@ -114,13 +118,13 @@ class Follower:
         self._check(aliases)
         uses: dict[str, Use] = {"shadow": "shadow", "canary": "canary"}
         uses = {role: use if aliases[role] == aliases["live"] else "answer" for role, use in uses.items()}
-        copied = {role: self._shares.beside and aliases[role] is not None for role in ("shadow", "canary")}
+        copied = self._copied(aliases)
         kept: dict[tuple[str, Use], Servable] = {}
         live = self._load(aliases["live"], kept, "answer")
         canary = self._load(aliases["canary"], kept, uses["canary"])
         shadow = self._load(aliases["shadow"], kept, uses["shadow"])
-        beside = self._load(aliases["live"] if copied["shadow"] else None, kept, "beside")
-        control = self._load(aliases["live"] if copied["canary"] else None, kept, "control")
+        beside = self._load(aliases["live"] if "shadow" in copied else None, kept, "beside")
+        control = self._load(aliases["live"] if "canary" in copied else None, kept, "control")
         assert live is not None
         routes = Routes(
             live=live,

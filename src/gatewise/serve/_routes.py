@@ -7,6 +7,9 @@ from gatewise.core import GatewiseError
 from ._datatypes import DTYPES
 from ._servable import Servable
 
+HALF = 0.5
+"""A canary with this share or more is asked as often as live, which is then its control."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Routes:
@@ -17,7 +20,8 @@ class Routes:
     `beside` is a copy of `live`, loaded for itself too: every shadow's batch runs on it once more, and these two times
     are what is compared. Without it the times of live and shadow are compared as they come, which is not fair.
     `control` is one more copy of `live` that answers as many requests as the canary, out of live's share: the canary's
-    times are compared with its times. A version that gets few requests runs colder than one that gets many.
+    times are compared with its times. A version that gets few requests runs colder than one that gets many. Where the
+    canary gets half of them or more, live itself is the control.
     """
 
     live: Servable
@@ -43,6 +47,10 @@ class Routes:
             raise GatewiseError("beside is a copy of live that runs beside a shadow, but no version is shadow")
         if self.control is not None and self.canary is None:
             raise GatewiseError("control is a copy of live that answers beside a canary, but no version is canary")
+        if self.control is not None and self.canary_share >= HALF:
+            raise GatewiseError(
+                f"at a canary_share of {self.canary_share:g} live itself is the control; it needs no copy"
+            )
         self._check_copy("beside", self.beside, self.control)
         self._check_copy("control", self.control, self.beside)
         for each in (self.live, self.canary, self.shadow):
