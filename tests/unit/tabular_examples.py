@@ -4,7 +4,9 @@ import csv
 import random
 from pathlib import Path
 
-from gatewise.tabular import Asking, Study, TablePlan, study
+import pytest
+
+from gatewise.tabular import Asking, Study, TablePlan, _baselines, _network, _scores, study
 
 TOWNS = ("Aachen", "Bonn", "Köln")
 
@@ -27,7 +29,17 @@ def customers(path: Path, *, rows: int = 240, seed: int = 0, **columns: object) 
 
 
 def quick(data: Path, out: Path, *, predict: Path | None = None, resume: bool = False, **plan: object) -> Study:
-    """A study with two seeds and one arm, unless `plan` says otherwise."""
-    settings = {"target": "churn", "seeds": 2, "arms": ("relu",), **plan}
+    """A study with two seeds, one arm and a held-out quarter, unless `plan` says otherwise."""
+    settings = {"target": "churn", "seeds": 2, "arms": ("relu",), "folds": 0, **plan}
     asking = Asking(data=data, plan=TablePlan(**settings), predict=predict)  # type: ignore[arg-type]
     return study(asking, out, resume=resume)
+
+
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Short trainings, for tests that do not depend on how good they are."""
+    patch.setattr(_network, "FEWEST_STEPS", 40)
+    patch.setattr(_network, "EPOCHS", 1)
+    patch.setattr(_network, "RATES", (2e-3,))
+    patch.setattr(_baselines, "ROUNDS", 50)
+    patch.setattr(_baselines, "TREES", ((0.1, 6),))
+    patch.setattr(_scores, "RESAMPLES", 50)

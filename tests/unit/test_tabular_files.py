@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.core import GatewiseError
 from gatewise.tabular._columns import columns
+from gatewise.tabular._features import fit
 from gatewise.tabular._read import read
-from gatewise.tabular._values import COMMA, POINT, DateForm, date_form, number_form
+from gatewise.tabular._values import COMMA, DAY_FIRST, MONTH_FIRST, POINT, DateForm, date_form, number_form
 
 
 def written(folder: Path, content: str | bytes, name: str = "shop.csv") -> Path:
@@ -167,3 +169,56 @@ def test_whole_numbers_that_are_no_names_of_rows_stay_numbers(tmp_path: Path) ->
     lines = ["steps,income,y", *(f"{9000 + 3 * row},{(row * 7919) % 100003},{row % 2}" for row in range(60))]
     found = kinds(written(tmp_path, "\n".join(lines)))
     assert (found["steps"], found["income"]) == ("identifier", "number")
+
+
+def test_a_sheets_first_line_names_the_separator(tmp_path: Path) -> None:
+    file = read(written(tmp_path, "sep=;\r\na;b\r\n1,5;x\r\n2,5;y\r\n"))
+    assert (file.separator, file.columns, file.rows) == ("semicolon", ("a", "b"), (("1,5", "x"), ("2,5", "y")))
+
+
+@pytest.mark.parametrize("opened", ["b\n", "b\n3,c\n", f"b{'x' * 200_000}\n"])
+def test_a_quote_that_is_never_closed_is_refused_with_its_line(tmp_path: Path, opened: str) -> None:
+    path = written(tmp_path, f'a,b\n1,"one\ntwo"\n2,"{opened}')
+    with pytest.raises(GatewiseError, match="opened in line 4 and never closed"):
+        read(path)
+
+
+def test_a_last_column_without_a_name_is_kept_where_it_holds_something(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "a,b,\n1,2,\n3,4,\n")).columns == ("a", "b")
+    assert read(written(tmp_path, "a,b,\n1,2,\n3,4,5\n")).columns == ("a", "b", "column 3")
+
+
+def test_a_second_file_keeps_every_row_and_needs_no_second_column(tmp_path: Path) -> None:
+    file = read(written(tmp_path, "a,b\n1,2\n,\n\n3,4\n"), keep_ragged=True)
+    assert file.rows == (("1", "2"), ("", ""), ("3", "4"))
+    assert read(written(tmp_path, "day\n1.2.2023\nsoon\n"), keep_ragged=True).rows == (("1.2.2023",), ("soon",))
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (("2021-03-04", "5.3.2021", "3/28/2021", "5 March 2021", "13. Oktober 2021", "1 février 2021"), "date"),
+        (("05/03/21", "28/03/99", "30/12/20"), "date"),
+        (("1.5", "2.5", "inf", "-inf", "#DIV/0!", "7.25"), "number"),
+        ((*(f"{value}.25" for value in range(30)), *["on request", "On Request"] * 5), "number"),
+        ((*(f"{value}.25" for value in range(30)), *["a", "b", "c", "d"] * 3), "category"),
+    ],
+)
+def test_what_awkward_columns_are_taken_for(tmp_path: Path, cells: tuple[str, ...], kind: str) -> None:
+    file = read(written(tmp_path, "c,k\n" + "".join(f'"{cell}",x\n' for cell in cells)))
+    assert columns(file)[0].kind == kind
+
+
+def test_a_day_is_the_same_however_it_is_written() -> None:
+    same = ("2021-03-05", "5.3.2021", "05.03.21", "5 March 2021", "5. März 2021", "5 mars 2021")
+    assert {MONTH_FIRST.parse(cell) for cell in same} == {DAY_FIRST.parse("5/3/21")}
+    assert MONTH_FIRST.parse("3/5/99") == DAY_FIRST.parse("5.3.1999")
+    assert DAY_FIRST.parse("123/3/21") is None
+
+
+def test_spellings_of_a_category_are_one_word(tmp_path: Path) -> None:
+    file = read(written(tmp_path, "c,k\n" + "Bonn,x\nbonn,x\nBONN  am Rhein,x\nbonn am rhein,x\n" * 6))
+    column = columns(file)[0]
+    assert column.why == "2 spellings differ from another in capitals or spaces only; they count as one word."
+    found = fit([column], [file.column(0)], np.zeros(24), classes=True).encode([["BONN", "bonn", "Bonn am rhein"]])
+    assert found[0].tolist() == found[1].tolist() != found[2].tolist()

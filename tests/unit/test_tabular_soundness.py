@@ -39,7 +39,7 @@ def test_no_group_stands_on_both_sides_and_a_draw_repeats(rows: list[tuple[int, 
 
 
 def test_both_sides_have_the_same_mix_of_classes(tmp_path: Path) -> None:
-    found = table(customers(tmp_path / "a.csv", rows=800))
+    found = table(customers(tmp_path / "a.csv", rows=800), folds=0)
     split = found.splits[0]
     shares = [found.y[side].mean() for side in (split.train, split.heldout)]
     assert abs(shares[0] - shares[1]) < 0.01
@@ -71,7 +71,7 @@ def test_copies_are_counted_and_kept_on_one_side(tmp_path: Path) -> None:
     path = customers(tmp_path / "a.csv")
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join([*lines, *lines[1:31]]), encoding="utf-8")
-    found = table(path)
+    found = table(path, folds=0)
     assert any("30 rows are copies" in each for each in found.findings)
     split = found.splits[0]
     assert not set(found.groups[split.train]) & set(found.groups[split.heldout])
@@ -114,7 +114,7 @@ def test_a_target_that_is_a_sum_or_a_product_of_columns_is_found(tmp_path: Path)
 
 def test_features_do_not_change_with_held_out_rows(tmp_path: Path) -> None:
     """Whatever stands in the held-out rows, the training rows look the same to the models."""
-    found = table(customers(tmp_path / "a.csv"))
+    found = table(customers(tmp_path / "a.csv"), folds=0)
     split = found.splits[0]
     held = set(split.heldout.tolist())
     other = tuple(tuple("1e6" if row in held else cell for row, cell in enumerate(cells)) for cells in found.cells)
@@ -242,3 +242,25 @@ def test_rare_classes_and_rows_without_a_target_are_left_out_and_said(tmp_path: 
     assert found.target.classes == ("a", "b")
     assert any("2 rows of classes with fewer than 8 rows were left out ('c')" in each for each in found.findings)
     assert any("5 rows without a value" in each for each in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "note"),
+    [
+        (("Yes", "YES", "yes", "y", "no", "No"), ("No", "YES"), "were taken for 'YES'"),
+        (("1", "1.0", "0", "0.0", "0", "1"), ("0", "1"), "'1.0' were taken for '1'"),
+        (("ja", "nein", "Ja"), ("nein", "Ja"), "'ja' were taken for 'Ja'"),
+        (("y", "n", "t"), ("n", "t"), "were taken for 't'"),
+        (("red", "Red", "blue ", "yes"), ("Red", "blue", "yes"), "'red' were taken for 'Red'"),
+        (("01", "1", "2"), ("01", "1", "2"), ""),
+    ],
+)
+def test_spellings_of_one_answer_are_one_class(
+    tmp_path: Path, labels: tuple[str, ...], classes: tuple[str, ...], note: str
+) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f"{row * 1.5},{row % 7},{labels[row % len(labels)]}" for row in range(120)]
+    path.write_text("\n".join(["x,z,y", *rows]), encoding="utf-8")
+    found = table(path, target="y", task="classify")
+    assert found.target.classes == classes
+    assert not note or any(note in each for each in found.findings)

@@ -12,8 +12,10 @@ import pytest
 from tabular_examples import customers, quick
 
 from gatewise import tabular
-from gatewise.core import GatewiseError, MissingExtraError
-from gatewise.tabular import _baselines, _network, _run, _scores
+from gatewise.core import GatewiseError, MissingExtraError, Store
+from gatewise.tabular import TablePlan, _baselines, _network, _run, _scores
+from gatewise.tabular._prepare import prepare
+from gatewise.tabular._read import read
 from gatewise.tabular._verdicts import recommend
 
 pytest.importorskip("sklearn")
@@ -154,7 +156,9 @@ def test_a_second_file_of_something_else_is_refused(folder: Path, data: Path) ->
     assert not (folder / "never").exists()
 
 
-def test_values_are_predicted_with_a_range(folder: Path) -> None:
+def test_values_are_predicted_with_a_range_and_scored_as_scikit_learn_does(folder: Path) -> None:
+    from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
     rng = np.random.default_rng(0)
     path, new = folder / "values.csv", folder / "more.csv"
     x = rng.uniform(0, 9, 200)
@@ -169,6 +173,15 @@ def test_values_are_predicted_with_a_range(folder: Path) -> None:
     assert split["recommended"]["learner"] == "linear"
     assert split["learners"][1]["removes"] > 0.9
     assert set(split["learners"][1]["scores"]) == {"mae", "rmse"}
+    held = prepare(read(path), TablePlan(target="y", arms=("relu",), folds=0)).splits[0].heldout
+    for each in split["learners"][1:]:
+        store = Store(folder / "values" / tabular.STORE)
+        said = [record["predicted"] for name, _, record in store.cells("random") if name == each["name"]]
+        store.close()
+        mean = np.mean(said, axis=0)[:, 0]
+        truth = np.round(y, 3)[held]
+        assert each["scores"]["mae"]["value"] == pytest.approx(mean_absolute_error(truth, mean))
+        assert each["scores"]["rmse"]["value"] == pytest.approx(root_mean_squared_error(truth, mean))
 
 
 def test_three_classes_and_noise(folder: Path) -> None:

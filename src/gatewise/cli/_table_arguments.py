@@ -31,6 +31,6 @@ def table(add: Add) -> None:
         default=[],
         dest="settings",
         metavar="KEY=VALUE",
-        help="drop=a,b keep=a,b group=COLUMN time=COLUMN seed=0; docs/own-data.md",
+        help="drop=a,b keep=a,b group=COLUMN time=COLUMN folds=5 seed=0; docs/own-data.md",
     )
     command.add_argument("--json", action="store_true", help="print table.json on standard output and nothing else")

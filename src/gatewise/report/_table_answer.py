@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from . import _numbers as num
 from . import _table_words as words
-from ._read import Document, number, record, records, strings, text
+from ._read import Document, number, pair, record, records, strings, text
 
 Verdicts = Mapping[tuple[str, str], Document]
 BASELINES = ("linear", "trees")
@@ -35,7 +35,9 @@ def headline(split: Document) -> str:
     if (number(split.get("seeds")) or 0.0) < 2.0:
         return "Too little was finished to judge anything: one run alone has no spread. A longer --budget goes on."
     if not strings(recommended, "useful"):
-        return "Nothing was shown to be better than guessing. These columns may not tell what is asked."
+        return (
+            "Nothing was shown to be better than guessing. These columns may not tell what is asked, or too few rows."
+        )
     worth = strings(recommended, "worth")
     if worth:
         first = f"A neural network is worth it here: with {words.listed(worth)} it beats"
@@ -75,7 +77,7 @@ def _says(found: Verdicts, arm: str, baseline: str) -> str:
 def lead(document: Document) -> tuple[str, ...]:
     """What an owner asks next: how good, which activation, on new rows, how sure."""
     splits = records(document, "splits")
-    if not splits or not record(splits[0], "recommended"):
+    if not splits or not record(splits[0], "recommended") or (number(splits[0].get("seeds")) or 0.0) < 2.0:
         return ()
     first = splits[0]
     learner = text(record(first, "recommended").get("learner"))
@@ -114,7 +116,14 @@ def _quality(document: Document, split: Document, learner: str) -> str:
     target = record(document, "target")
     classes = [text(each.get("name")) for each in records(target, "classes")]
     removes = words.removes(number(entry(split, learner).get("removes")))
-    start = f"How good: on rows not seen before, {removes} of the guesswork is removed."
+    verb = "remove" if learner == "trees" else "removes"
+    against = pair(verdicts(split).get((learner, "guess"), {}).get("interval"))
+    between = (
+        ""
+        if against is None
+        else f" ({words.removes(-against[1]).removesuffix(' %')} to {words.removes(min(-against[0], 1.0))})"
+    )
+    start = f"How good: on rows not seen before, {words.the(learner)} {verb} {removes}{between} of the guesswork."
     if len(classes) == 2:
         top, ranking = record(scores, "top_tenth"), record(scores, "auc")
         area = f"{words.score('auc', words.value_of(ranking))} ({words.score_between('auc', ranking.get('interval'))})"
@@ -192,8 +201,17 @@ def _by_time(random: Document, newest: Document) -> str:
 
 def _sure(split: Document) -> str:
     heldout, seeds = number(split.get("heldout_rows")) or 0.0, number(split.get("seeds")) or 0.0
+    folds = number(split.get("folds")) or 0.0
     if seeds < 2.0:
         return ""
+    if folds:
+        rounds = seeds / folds
+        often = "once" if rounds == 1.0 else "twice" if rounds == 2.0 else f"{rounds:.0f} times"
+        return (
+            f"How sure: the rows are few, so each of the {num.count(heldout)} was held out {often}, by "
+            f"cross-validation in {folds:.0f} parts, and everything was trained {seeds:.0f} times. The verdicts allow "
+            "for the chance in what was learnt from and in what was asked; the scores' intervals only for the latter."
+        )
     return (
         f"How sure: {num.count(heldout)} rows were held out, and everything was trained {seeds:.0f} "
         "times from other random starts. The verdicts allow for the chance in both."

@@ -186,10 +186,15 @@ def _scores(split: Document, found: Sequence[Document]) -> Table:
         rows.append(tuple(cells))
     heldout = num.count(number(split.get("heldout_rows")))
     return Table(
-        caption=f"On {heldout} held-out rows, with intervals from those rows; those of one column hold together",
+        caption=f"On {heldout} {_asked(split)}, with intervals from those rows; those of one column hold together",
         head=("", "guesswork removed", *(words.SCORES[name] for name in names)),
         rows=tuple(rows),
     )
+
+
+def _asked(split: Document) -> str:
+    """What the rows were that a split asked about."""
+    return "rows, each by models that had not seen it" if number(split.get("folds")) else "held-out rows"
 
 
 def _time(split: Document) -> Section | None:
@@ -254,7 +259,12 @@ def _slices(split: Document) -> Section | None:
     fewest = num.count(number(held.get("fewest_rows")))
     harder, off = records(held, "harder"), records(held, "off")
     share = record(split, "calibration").get("shares") is True
-    says = [f"{looked} groups of rows were looked at; {small} with fewer than {fewest} held-out rows were not."]
+    small = f"{small} with fewer than {fewest} held-out rows were not" if number(held.get("too_small")) else ""
+    if not number(held.get("looked_at")):
+        said = f"No group of rows was looked at: {small or 'no column divides them'}."
+        return Section(ident="slices", title="Where is it weak?", says=(said,))
+    many = "1 group of rows was" if looked == "1" else f"{looked} groups of rows were"
+    says = [f"{many} looked at{'; ' if small else ''}{small}."]
     says.append(
         "What is shown stands out by more than chance, looking at so many, could do."
         if harder or off

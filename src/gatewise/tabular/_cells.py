@@ -26,8 +26,9 @@ class Ready:
 def ready(table: Table, split: Split, seed: int) -> Ready:
     """Set tuning rows aside (a fifth of the training rows, another fifth for each seed) and fit the features."""
     drawn = seed_of(table.file.sha256, split.name, seed)
-    tuning = take(split.train, table.groups, table.strata, TUNING_SHARE, drawn)
-    train = np.setdiff1d(split.train, tuning)
+    learnt, asked = split.turn(seed)
+    tuning = take(learnt, table.groups, table.strata, TUNING_SHARE, drawn)
+    train = np.setdiff1d(learnt, tuning)
     features = fit(table.used, table.rows(train), table.y[train], classes=table.num_classes > 0)
     parts = Parts(
         classes=table.num_classes,
@@ -37,7 +38,7 @@ def ready(table: Table, split: Split, seed: int) -> Ready:
         y_tuning=table.y[tuning],
         lean=features.lean,
     )
-    return Ready(features=features, parts=parts, heldout=features.encode(table.rows(split.heldout)), seed=drawn)
+    return Ready(features=features, parts=parts, heldout=features.encode(table.rows(asked)), seed=drawn)
 
 
 def run_cell(held: Ready, learner: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ._read import File
-from ._values import DAY_FIRST, POINT, DateForm, NumberForm, date_form, is_missing, number_form
+from ._values import DAY_FIRST, POINT, DateForm, NumberForm, date_form, folded, is_missing, number_form
 
 Kind = Literal["number", "category", "date", "text", "constant", "identifier", "empty"]
 USABLE: tuple[Kind, ...] = ("number", "category", "date", "text")
@@ -19,6 +19,8 @@ _ID_ENDING = re.compile(r"[a-z](Id|ID|Nr|No)$")
 _LEADING_ZERO = re.compile(r"0\d+")
 _TEXT_WORDS, _TEXT_SIGNS = 4.0, 25.0
 _FEW_ROWS = 20
+_BARELY, _FEW_WORDS = 0.6, 3
+"""Fewer numbers than nearly all are still numbers where all else is the same few words: 'unknown', 'on request'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ def column(name: str, index: int, cells: Sequence[str], separator: str) -> Colum
             return made("constant", f"It always says {shown!r}.")
         return made("category")
     form, share, ambiguous = number_form(present, separator=separator)
-    if share >= _MOSTLY and not any(_LEADING_ZERO.fullmatch(cell) for cell in present):
+    if _numeric(form, share, present):
         values = [value for cell in present if (value := form.parse(cell)) is not None]
         if _numbers_rows(name, values, distinct, len(cells)):
             return made("identifier", "It numbers the rows: another value in every row says nothing of the next one.")
@@ -86,6 +88,17 @@ def column(name: str, index: int, cells: Sequence[str], separator: str) -> Colum
     return made(*_words(name, present, distinct))
 
 
+def _numeric(form: NumberForm, share: float, present: Sequence[str]) -> bool:
+    """Whether a column of which a form reads this share holds numbers."""
+    if any(_LEADING_ZERO.fullmatch(cell) for cell in present):
+        return False
+    if share >= _MOSTLY or share < _BARELY:
+        return share >= _MOSTLY
+    values = [form.parse(cell) for cell in present]
+    words = {folded(cell) for cell, value in zip(present, values, strict=True) if value is None}
+    return len(words) <= _FEW_WORDS and len(set(values)) > _FEW_ROWS
+
+
 def _words(name: str, present: Sequence[str], distinct: int) -> tuple[Kind, str]:
     """What a column of words is: mostly different long ones are text, mostly different short ones name the rows."""
     num_words = sum(len(cell.split()) for cell in present) / len(present)
@@ -96,9 +109,11 @@ def _words(name: str, present: Sequence[str], distinct: int) -> tuple[Kind, str]
     if varied and num_signs >= _TEXT_SIGNS and not any(sign.isascii() for sign in present[0]):
         return "text", ""  # a script without spaces
     different = distinct / len(present)
-    if distinct > _FEW_ROWS and (different >= _MOST_DISTINCT or (different >= 0.5 and _named_id(name))):
+    if distinct > _FEW_ROWS and (different >= _MOST_DISTINCT or (different >= 0.5 and named_id(name))):
         return "identifier", "It names the rows: nearly every one has a value of its own."
-    return "category", ""
+    spelt = distinct - len({folded(cell) for cell in present})
+    many = "1 spelling differs" if spelt == 1 else f"{spelt:,} spellings differ"
+    return "category", f"{many} from another in capitals or spaces only; they count as one word." if spelt else ""
 
 
 def _numbers_rows(name: str, values: Sequence[float], distinct: int, num_rows: int) -> bool:
@@ -106,10 +121,11 @@ def _numbers_rows(name: str, values: Sequence[float], distinct: int, num_rows: i
     if distinct < max(_MOST_DISTINCT * num_rows, _FEW_ROWS) or any(value != round(value) for value in values):
         return False
     counted = max(values) - min(values) + 1 <= 1.02 * distinct
-    return counted or len({b - a for a, b in pairwise(values)}) == 1 or _named_id(name)
+    return counted or len({b - a for a, b in pairwise(values)}) == 1 or named_id(name)
 
 
-def _named_id(name: str) -> bool:
+def named_id(name: str) -> bool:
+    """Whether a column is called as names of rows, customers or things are: `customer_id`, `Kunden-Nr`."""
     return _ID_NAME.search(name) is not None or _ID_ENDING.search(name) is not None
 
 

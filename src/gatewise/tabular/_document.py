@@ -33,7 +33,8 @@ def document(table: Table, plan: TablePlan, cells: Mapping[str, Cells]) -> dict[
     """Judge what was finished, and put it into words that need no data file: the whole document but its run's facts."""
     splits = [_split(table, plan, split, cells[split.name]) for split in table.splits]
     matching = _matching(plan.arms, cells[table.splits[0].name])
-    warnings = [warning for each in splits for warning in each.pop("warnings")]
+    found = [*table.warnings, *(warning for each in splits for warning in each.pop("warnings"))]
+    warnings = list(dict.fromkeys(found))
     if matching["largest_difference"] is not None and matching["largest_difference"] > UNMATCHED:
         warnings.append("The neural networks are not of equal size: a difference between them may be one of size.")
     return {
@@ -82,6 +83,23 @@ def _leak(leak: Leak) -> dict[str, Any]:
     return {"columns": list(leak.columns), "share": leak.share, "left_out": leak.left_out, "says": leak.says}
 
 
+def by_round(split: Split, cells: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
+    """The predictions of a learner's trainings, [seeds, held-out rows, classes or 1].
+
+    In a cross-validation the folds of a round together are one seed: every row by the model that had not seen it.
+    """
+    if not split.folds:
+        return np.asarray([each["predicted"] for each in cells.values()])
+    rounds: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for run, each in cells.items():
+        rounds.setdefault(run // split.folds, []).append((split.turn(run)[1], np.asarray(each["predicted"])))
+    found = np.empty((len(rounds), len(split.heldout), next(iter(rounds.values()))[0][1].shape[1]))
+    for place, parts in enumerate(rounds.values()):
+        for asked, predicted in parts:
+            found[place, asked] = predicted
+    return found
+
+
 def _matching(arms: Sequence[str], cells: Cells) -> dict[str, Any]:
     """Exact counts: parameters of the blocks, which are matched, and of whole networks."""
     held = {arm: next(iter(cells[arm].values())) for arm in arms if cells[arm]}
@@ -105,8 +123,9 @@ def _split(table: Table, plan: TablePlan, split: Split, cells: Cells) -> dict[st
     told: dict[str, Any] = {
         "name": split.name,
         "since": split.since,
-        "train_rows": len(split.train),
+        "train_rows": len(split.turn(0)[0]),
         "heldout_rows": len(split.heldout),
+        "folds": split.folds,
         "seeds": len(seeds),
         "guess_loss": None,
         "learners": [],
@@ -116,21 +135,23 @@ def _split(table: Table, plan: TablePlan, split: Split, cells: Cells) -> dict[st
         "slices": None,
         "warnings": warnings,
     }
-    if 0 < len(seeds) < FEW_SEEDS:
-        starts = "One random start says" if len(seeds) == 1 else f"{len(seeds)} random starts say"
-        warnings.append(
-            f"{starts} little about chance, so the intervals are wide and little can be shown: use --seeds 6."
-        )
+    few = _few(split, plan, len(seeds))
+    if few:
+        warnings.append(few)
     if not seeds:
         warnings.append(f"No run of the {split.name} split was finished: nothing is judged.")
         return told
-    given = {
-        name: np.asarray([each["predicted"] for each in held.values()])
-        for name, held in cells.items()
-        if not failed[name]
-    }
+    given = {name: by_round(split, held) for name, held in cells.items() if not failed[name]}
+    # One average for all rows: the folds' own differ a little, each against what its rows are, and would rank them.
+    given[GUESS] = np.broadcast_to(given[GUESS].mean(axis=(0, 1)), given[GUESS].shape)
     guess_loss = float(row_losses(table.num_classes, y, given[GUESS].mean(axis=0)).mean())
-    heldout = Heldout(y=y, groups=table.groups[split.heldout], classes=table.num_classes, guess_loss=guess_loss)
+    heldout = Heldout(
+        y=y,
+        groups=table.groups[split.heldout],
+        classes=table.num_classes,
+        guess_loss=guess_loss,
+        rounds=split.rounds[: len(given[GUESS])] if split.folds else split.rounds,
+    )
     comparisons = judge(heldout, given, plan.arms)
     recommended = recommend(comparisons, [arm for arm in plan.arms if arm in given])
     level = ALPHA / (len(given) - 1)
@@ -146,6 +167,20 @@ def _split(table: Table, plan: TablePlan, split: Split, cells: Cells) -> dict[st
         "recommended": recommended,
         **_looked_into(table, split, best, heldout),
     }
+
+
+def _few(split: Split, plan: TablePlan, trainings: int) -> str:
+    """The warning that a split was trained too few times to say much; empty where it was not."""
+    if not 0 < trainings < (split.folds + 1 if split.folds else FEW_SEEDS):
+        return ""
+    wanted = sum(len(split.runs(seed)) for seed in range(plan.seeds))
+    more = "use --seeds 6" if trainings == wanted else "a longer --budget with --resume helps"
+    if split.folds:
+        starts = "One round of folds says"
+    else:
+        starts = "One random start says" if trainings == 1 else f"{trainings} random starts say"
+    where = " on the newest rows" if split.name == "time" else ""
+    return f"{starts} little about chance{where}, so the intervals are wide and little can be shown: {more}."
 
 
 def _learner(
@@ -164,11 +199,16 @@ def _learner(
     }
     if given is None:
         return told
-    average = given.mean(axis=0)
     runs = [float(heldout.losses(each[None]).mean()) for each in given]
-    loss = float(row_losses(heldout.classes, heldout.y, average).mean())
-    scores = with_intervals(heldout.classes, heldout.y, average, heldout.groups, alpha=alpha)
     removes = [1.0 - run / heldout.guess_loss for run in runs]
+    if heldout.rounds.size:  # single models, as they are judged; a row stands there once for each round
+        y, groups = np.tile(heldout.y, len(given)), np.tile(heldout.groups, len(given))
+        asked = given.reshape(len(y), -1)
+        folds = (heldout.rounds + (heldout.rounds.max() + 1) * np.arange(len(given))[:, None]).ravel()
+    else:
+        y, groups, asked, folds = heldout.y, heldout.groups, given.mean(axis=0), None
+    loss = float(row_losses(heldout.classes, y, asked).mean())
+    scores = with_intervals(heldout.classes, y, asked, groups, alpha=alpha, folds=folds)
     return {**told, "removes": 1.0 - loss / heldout.guess_loss, "runs": removes, "scores": scores}
 
 

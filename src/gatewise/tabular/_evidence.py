@@ -12,7 +12,7 @@ Medicine 27:1693). Each is the judge's own interval at the level asked for.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,12 +54,16 @@ def _standard_error(effects: tuple[float, ...]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Heldout:
-    """The held-out rows: targets, which rows are copies of each other, classes, and what a guess costs there."""
+    """The held-out rows: targets, which rows are copies of each other, classes, and what a guess costs there.
+
+    `rounds`: where each round of a cross-validation held each row out, [rounds, rows]; of no round elsewhere.
+    """
 
     y: np.ndarray
     groups: np.ndarray
     classes: int
     guess_loss: float
+    rounds: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
 
     def losses(self, given_SRC: np.ndarray) -> np.ndarray:
         """The loss of each row when the predictions of S models, [S, rows, classes or 1], are averaged."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ._columns import Column
-from ._values import is_missing
+from ._values import folded, is_missing
 
 _MOST_LEVELS = 40
 _FEWEST_OF_LEVEL = 5
@@ -30,7 +30,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """One feature for each category that is frequent enough, one for all others, one for a missing value."""
+    """One feature for each category that is frequent enough, one for all others, one for a missing value.
+
+    Capitals and spaces do not tell categories apart; `levels` are folded.
+    """
 
     levels: tuple[str, ...]
 
@@ -38,7 +41,9 @@ class Levels:
         place = {level: index for index, level in enumerate(self.levels)}
         found = np.zeros((len(cells), len(self.levels) + 2), dtype=np.float32)
         for row, cell in enumerate(cells):
-            found[row, place.get(cell, len(self.levels)) if not is_missing(cell) else len(self.levels) + 1] = 1.0
+            found[row, place.get(folded(cell), len(self.levels)) if not is_missing(cell) else len(self.levels) + 1] = (
+                1.0
+            )
         return found
 
 
@@ -148,7 +153,7 @@ def _whole(values: np.ndarray) -> list[str]:
 
 def fit_levels(cells: Sequence[str]) -> Levels:
     """The most frequent categories, each with at least five rows (or one in two hundred)."""
-    counts = Counter(cell for cell in cells if not is_missing(cell))
+    counts = Counter(folded(cell) for cell in cells if not is_missing(cell))
     fewest = max(_FEWEST_OF_LEVEL, len(cells) // 200)
     ordered = sorted((level for level in counts if counts[level] >= fewest), key=lambda level: (-counts[level], level))
     return Levels(levels=tuple(sorted(ordered[:_MOST_LEVELS])))

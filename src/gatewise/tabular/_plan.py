@@ -35,6 +35,8 @@ class TablePlan:
         group: rows with the same value in this column stay together on one side of every split.
         time: the date column of the split by time; None takes the one with the most different days.
         seed: everything random is derived from it and the file.
+        folds: of a cross-validation, which every second seed repeats; 0 holds a quarter out instead; None takes five
+            where the rows are fewer than a thousand, and else none.
     """
 
     target: str
@@ -47,6 +49,7 @@ class TablePlan:
     group: str | None = None
     time: str | None = None
     seed: int = 0
+    folds: int | None = None
 
     def __post_init__(self) -> None:
         if not self.arms:
@@ -61,6 +64,8 @@ class TablePlan:
             raise GatewiseError(
                 f"seeds must be a whole number from 2 to 100, not {self.seeds!r}: one run has no spread"
             )
+        if self.folds is not None and self.folds != 0 and not 3 <= self.folds <= 20:
+            raise GatewiseError(f"folds must be a whole number from 3 to 20, or 0 for none, not {self.folds!r}")
         if not self.budget_s > 0:
             raise GatewiseError(f"the budget must be a time above 0, not {self.budget_s!r} s")
 
@@ -73,7 +78,7 @@ class TablePlan:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
-SETTINGS = ("drop", "keep", "group", "time", "seed")
+SETTINGS = ("drop", "keep", "group", "time", "seed", "folds")
 """What `--set` takes."""
 
 
@@ -83,9 +88,9 @@ def settings(given: Mapping[str, str]) -> dict[str, Any]:
     for key, content in given.items():
         if key not in SETTINGS:
             raise unknown_name("setting", key, SETTINGS)
-        if key == "seed":
-            if not content.isdecimal():
-                raise GatewiseError(f"--set seed= takes a whole number, not {content!r}")
+        if key in ("seed", "folds"):
+            if not (content.isascii() and content.isdecimal()):
+                raise GatewiseError(f"--set {key}= takes a whole number, not {content!r}")
             found[key] = int(content)
         elif key in ("drop", "keep"):
             found[key] = tuple(name.strip() for name in content.split(",") if name.strip())

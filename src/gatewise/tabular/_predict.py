@@ -16,7 +16,7 @@ from ._features import dates, numbers
 from ._prepare import Table
 from ._read import File
 from ._split import Split
-from ._values import is_missing
+from ._values import folded, is_missing
 
 RANGE = 0.9
 """The share of new values that the stated range of a predicted value is meant to hold."""
@@ -69,10 +69,11 @@ def _unknown(column: Column, table: Table, cells: Sequence[str]) -> list[str]:
     known = table.cells[table.used.index(column)]
     present = [cell for cell in cells if not is_missing(cell)]
     if column.kind == "category":
-        new = sorted(set(present) - set(known))
-        if not new:
+        before = {folded(cell) for cell in known}
+        unseen = [cell for cell in present if folded(cell) not in before]
+        if not unseen:
             return []
-        many = sum(cell in set(new) for cell in present)
+        many, new = len(unseen), sorted(set(unseen))
         names = ", ".join(map(repr, new[:4])) + (", …" if len(new) > 4 else "")
         return [
             f"{many:,} {_row(many)} in {column.name!r} what was never seen before ({names}); they count as 'other'."
@@ -83,7 +84,8 @@ def _unknown(column: Column, table: Table, cells: Sequence[str]) -> list[str]:
     values, seen = read(column, cells), read(column, known)
     broken = len(present) - int(np.isfinite(values).sum())
     kind = "number" if column.kind == "number" else "date"
-    said = [f"{broken:,} {_row(broken)} no {kind} in {column.name!r}; they count as missing there."] if broken else []
+    counts = "it counts" if broken == 1 else "they count"
+    said = [f"{broken:,} {_row(broken)} no {kind} in {column.name!r}; {counts} as missing there."] if broken else []
     held = values[np.isfinite(values)]
     beyond = int(((held > np.nanmax(seen)) | (held < np.nanmin(seen))).sum())
     if beyond and column.kind == "number":
@@ -98,21 +100,18 @@ def _row(count: int) -> str:
     return "row has" if count == 1 else "rows have"
 
 
-def predict(
-    table: Table, split: Split, learner: str, stored: Sequence[tuple[int, Any]], asked: Asked
-) -> tuple[np.ndarray, np.ndarray]:
-    """The mean prediction of the learner's models, one for each stored seed, for the second file.
+def predict(table: Table, split: Split, learner: str, stored: Sequence[tuple[int, Any]], asked: Asked) -> np.ndarray:
+    """The mean prediction of the learner's models, one for each stored training, for the second file.
 
     The models are trained once more from the same rows and seeds and must give the held-out predictions that were
     stored, so what predicts is what was measured.
 
-    Returns: the predictions (rows, classes or 1), and the same for the held-out rows.
+    Returns: the predictions (rows, classes or 1).
 
     Raises:
         GatewiseError: a model did not come out the same: another machine, or another version of a package.
     """
     total = np.zeros((len(asked.file.rows), table.num_classes or 1))
-    heldout = np.zeros((len(split.heldout), table.num_classes or 1))
     for seed, predicted in stored:
         held = ready(table, split, seed)
         fitted = refit(held, learner)
@@ -123,8 +122,7 @@ def predict(
                 "give another --out, so that everything is measured again"
             )
         total += fitted.predict(held.features.encode(asked.cells)) / len(stored)
-        heldout += again / len(stored)
-    return total, heldout
+    return total
 
 
 def write_csv(table: Table, asked: Asked, predicted: np.ndarray, errors: np.ndarray) -> str:

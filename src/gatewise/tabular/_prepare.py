@@ -8,13 +8,16 @@ import numpy as np
 
 from gatewise.core import GatewiseError, unknown_name
 
-from ._columns import Column, columns
+from ._columns import Column, columns, named_id
 from ._features import dates
 from ._leaks import Leak, duplicates, leaks
 from ._plan import MOST_ROWS, TablePlan
 from ._read import File
-from ._split import Split, groups_of, random_split, strata_of, time_split
+from ._split import FOLDS, SMALL, Split, cross_validation, groups_of, random_split, strata_of, time_split
 from ._target import Target, target
+
+_MANY_NAMES, _MOST_NAMES = 20, 0.9
+"""How many different names, and for what share of the rows at most, make a column one of customers with several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class Table:
         columns: every column of the file but the target, with what became of it.
         used: those that the models see. `cells`: theirs, a list for each column, by usable row.
         y: targets, float64. `groups`: the same number for rows that must stay together.
-        splits: one or two. `findings`: sentences for the page.
+        splits: one or two. `findings`, `warnings`: sentences for the page, and for its head.
     """
 
     file: File
@@ -39,6 +42,7 @@ class Table:
     splits: tuple[Split, ...]
     leaks: tuple[Leak, ...]
     findings: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def num_classes(self) -> int:
@@ -89,6 +93,7 @@ def prepare(file: File, plan: TablePlan) -> Table:
     used = tuple(each for each in others if each.used)
     if not used:
         raise GatewiseError(f"no column is left to predict {plan.target!r} from: {_left_out(others)}")
+    split = _validated(split, plan, groups=groups, strata=strata)
     splits, about_time = _splits(split, plan, others, held, groups=groups, strata=strata, wanted=wanted)
     return Table(
         file=file,
@@ -102,6 +107,7 @@ def prepare(file: File, plan: TablePlan) -> Table:
         splits=splits,
         leaks=tuple(leaking),
         findings=(*file.notes, *wanted.notes, *notes, *copies, *about_time),
+        warnings=() if plan.group else _several(used, len(wanted.rows)),
     )
 
 
@@ -139,6 +145,28 @@ def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     first, second = int(one.max()) + 1, int(other.max()) + 1
     links = coo_matrix((np.ones(len(one)), (one, first + other)), shape=(first + second, first + second))
     return np.asarray(connected_components(links, directed=False)[1])[one]
+
+
+def _several(used: Sequence[Column], num_rows: int) -> tuple[str, ...]:
+    """A warning for each column that seems to name somebody who has several rows."""
+    found = [each for each in used if each.kind in ("number", "category") and named_id(each.name)]
+    return tuple(
+        f"{each.name!r} seems to name what has several rows. If so, a model is asked about the very ones that it "
+        f"learnt from, and every figure here is too good: keep them together with --set group={each.name}"
+        for each in found
+        if _MANY_NAMES < each.distinct < _MOST_NAMES * (num_rows - each.missing)
+    )
+
+
+def _validated(split: Split, plan: TablePlan, *, groups: np.ndarray, strata: np.ndarray) -> Split:
+    """Repeated cross-validation instead of one held-out quarter, where the rows are few or it was asked for."""
+    different = len(np.unique(groups))
+    folds = plan.folds if plan.folds is not None else FOLDS if 2 * FOLDS <= different < SMALL else 0
+    if folds > different:
+        raise GatewiseError(f"--set folds={folds}: only {different} groups of rows can be told apart")
+    if not folds:
+        return split
+    return cross_validation(groups, strata, folds, (plan.seeds + 1) // 2, plan.seed)
 
 
 def _splits(

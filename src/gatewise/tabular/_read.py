@@ -44,7 +44,8 @@ def read(path: str | Path, *, keep_ragged: bool = False) -> File:
     """Read a CSV file with a header line.
 
     Rows that are longer or shorter than the header are left out and counted; with `keep_ragged` (a file that wants an
-    answer for every row) they are cut or filled with empty cells instead. Blank lines are passed over.
+    answer for every row) they are cut or filled with empty cells instead, a row of empty cells counts, and one column
+    is enough. Blank lines are passed over.
 
     Raises:
         GatewiseError: no such file, not a text file, one column only, no header, more than a fifth of rows ragged.
@@ -52,15 +53,17 @@ def read(path: str | Path, *, keep_ragged: bool = False) -> File:
     path = Path(path)
     content = _bytes(path)
     text, encoding = _decoded(path, content)
-    separator = _separator(text)
+    text, separator = _told(text)
+    separator = separator or _separator(text)
+    _check_quotes(path, text, separator)
     table = [[cell.strip() for cell in row] for row in _parsed(path, text, separator)]
-    if separator is None or not table or len(table[0]) < 2:
+    if not table or (not keep_ragged and (separator is None or len(table[0]) < 2)):
         raise GatewiseError(
             f"{path} has one column only, or no separator that is known\n"
             f"valid: a header line and cells set apart by {', '.join(SEPARATORS.values())}"
         )
-    columns, notes = _header(path, table[0])
-    body = [(line, row) for line, row in enumerate(table[1:], 2) if any(row)]
+    body = [(line, row) for line, row in enumerate(table[1:], 2) if any(row) or (keep_ragged and len(row) > 1)]
+    columns, notes = _header(path, table[0], [row for _, row in body])
     rows, ragged = _even(body, len(columns), keep=keep_ragged)
     if ragged and not keep_ragged and len(ragged) > _MOST_RAGGED * len(body):
         raise GatewiseError(
@@ -75,7 +78,7 @@ def read(path: str | Path, *, keep_ragged: bool = False) -> File:
         name=path.name,
         sha256=hashlib.sha256(content).hexdigest(),
         encoding=encoding,
-        separator=SEPARATORS[separator],
+        separator=SEPARATORS[separator or ","],
         columns=tuple(columns),
         rows=tuple(rows),
         notes=tuple(notes),
@@ -114,6 +117,33 @@ def _decoded(path: Path, content: bytes) -> tuple[str, str]:
     raise GatewiseError(f"{path} says it is {tried[0]} and is not")
 
 
+def _told(text: str) -> tuple[str, str | None]:
+    """The text without a spreadsheet's first line `sep=;`, and the separator that it names."""
+    first, _, rest = text.partition("\n")
+    found = first.strip().strip('"')
+    if found.lower().startswith("sep=") and found[4:] in (";", ",", "|"):
+        return rest, found[4:]
+    return text, None
+
+
+def _check_quotes(path: Path, text: str, separator: str | None) -> None:
+    """Raises `GatewiseError` where a quote is opened and never closed: all rows behind it would be one cell."""
+    end = "the end\0"
+    lines = csv.reader(io.StringIO(f"{text}\n{end}", newline=""), delimiter=separator or ",", skipinitialspace=True)
+    begins, last = 1, 1
+    try:
+        for row in lines:
+            if row == [end]:
+                return
+            begins, last = last, lines.line_num + 1
+    except csv.Error:  # a cell longer than any: the same quote
+        begins = last
+    raise GatewiseError(
+        f"{path}: a quote is opened in line {begins} and never closed, so all lines behind it are one cell\n"
+        "close it there, or write a quote inside a text twice"
+    )
+
+
 def _parsed(path: Path, text: str, separator: str | None) -> list[list[str]]:
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator or ",", skipinitialspace=True))
@@ -143,13 +173,14 @@ def _separator(text: str) -> str | None:
     return found
 
 
-def _header(path: Path, cells: Sequence[str]) -> tuple[list[str], list[str]]:
+def _header(path: Path, cells: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
     from ._values import plain_number
 
     if all(cell == "" or plain_number(cell) is not None for cell in cells):
         raise GatewiseError(f"{path} has no header: its first line holds numbers only\nadd a line with column names")
     width = len(cells)
-    while width > 2 and cells[width - 1] == "":  # a separator at the end of every line
+    # A separator at the end of every line makes no column; one without a name that holds something is one.
+    while width > 2 and cells[width - 1] == "" and not any("".join(row[width - 1 : width]) for row in body):
         width -= 1
     seen: Counter[str] = Counter()
     names: list[str] = []

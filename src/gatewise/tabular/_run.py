@@ -13,12 +13,13 @@ from gatewise.core import GatewiseError, Store, environment
 
 from ._baselines import need_sklearn
 from ._cells import Ready, ready, run_cell
-from ._document import document
+from ._document import by_round, document
 from ._learners import BASELINES, GUESS
 from ._plan import Asking, TablePlan
 from ._predict import Asked, match, predict, write_csv
 from ._prepare import Table, prepare
 from ._read import read
+from ._split import Split
 
 STORE = "table.db"
 PREDICTIONS = "predictions.csv"
@@ -58,7 +59,7 @@ def study(
     store = _open(out, table, asking.plan, resume=resume)
     try:
         warnings = _train(store, table, asking.plan, clock, progress)
-        cells = {split.name: finished(store, split.name, asking.plan) for split in table.splits}
+        cells = {split.name: finished(store, split, asking.plan) for split in table.splits}
         found = document(table, asking.plan, cells)
         text = None if asked is None else _answers(table, found, cells, asked)
         found = {
@@ -113,22 +114,21 @@ def _open(out: Path, table: Table, plan: TablePlan, *, resume: bool) -> Store:
 def _train(store: Store, table: Table, plan: TablePlan, clock: float, progress: Progress | None) -> list[str]:
     """Every cell that is not stored yet, seed by seed, until all is done or the budget would not hold another one."""
     learners = (GUESS, *BASELINES, *plan.arms)
-    done = {(split.name, cell, seed) for split in table.splits for cell, seed, _ in store.cells(split.name)}
+    done = {(split.name, cell, run) for split in table.splits for cell, run, _ in store.cells(split.name)}
+    wanted = [(seed, split, run) for seed in range(plan.seeds) for split in table.splits for run in split.runs(seed)]
     longest = 0.0
-    for seed in range(plan.seeds):
-        for split in table.splits:
-            wanted = [each for each in learners if (split.name, each, seed) not in done]
-            held: Ready | None = None
-            for learner in wanted:
-                spent = time.perf_counter() - clock
-                if spent + longest > plan.budget_s:
-                    return [_ended(plan, seed)]
-                if progress is not None:
-                    progress(f"{split.name} split, run {seed + 1} of {plan.seeds}: {learner}", plan.budget_s - spent)
-                begun = time.perf_counter()
-                held = held or ready(table, split, seed)
-                store.add(split.name, seed, {learner: run_cell(held, learner)})
-                longest = max(longest, time.perf_counter() - begun)
+    for place, (seed, split, run) in enumerate(wanted):
+        held: Ready | None = None
+        for learner in (each for each in learners if (split.name, each, run) not in done):
+            spent = time.perf_counter() - clock
+            if spent + longest > plan.budget_s:
+                return [_ended(plan, seed)]
+            if progress is not None:
+                progress(f"training {place + 1} of {len(wanted)}: {learner}", plan.budget_s - spent)
+            begun = time.perf_counter()
+            held = held or ready(table, split, run)
+            store.add(split.name, run, {learner: run_cell(held, learner)})
+            longest = max(longest, time.perf_counter() - begun)
     return []
 
 
@@ -137,15 +137,17 @@ def _ended(plan: TablePlan, seed: int) -> str:
     return f"The time was up after {whole}. What was finished is shown; a longer --budget with --resume goes on."
 
 
-def finished(store: Store, split: str, plan: TablePlan) -> dict[str, dict[int, Any]]:
-    """The stored cells of a split by learner and seed, of the seeds in which every learner has finished."""
+def finished(store: Store, split: Split, plan: TablePlan) -> dict[str, dict[int, Any]]:
+    """The stored cells of a split by learner and run, of the seeds in all of whose runs every learner has finished."""
     learners = (GUESS, *BASELINES, *plan.arms)
     found: dict[str, dict[int, Any]] = {learner: {} for learner in learners}
-    for cell, seed, record in store.cells(split):
-        if cell in found and seed < plan.seeds:
-            found[cell][seed] = record
-    whole = set.intersection(*(set(held) for held in found.values()))
-    return {learner: {seed: held[seed] for seed in sorted(whole)} for learner, held in found.items()}
+    for cell, run, record in store.cells(split.name):
+        if cell in found:
+            found[cell][run] = record
+    there = set.intersection(*(set(held) for held in found.values()))
+    rounds = [list(split.runs(seed)) for seed in range(plan.seeds)]
+    whole = [run for runs in rounds if there.issuperset(runs) for run in runs]
+    return {learner: {run: held[run] for run in whole} for learner, held in found.items()}
 
 
 def _answers(table: Table, found: dict[str, Any], cells: dict[str, Any], asked: Asked) -> str | None:
@@ -156,8 +158,9 @@ def _answers(table: Table, found: dict[str, Any], cells: dict[str, Any], asked: 
         found["warnings"].append("Nothing was finished that could predict the second file.")
         return None
     split = table.splits[0]
-    stored: Sequence[tuple[int, Any]] = [(seed, each["predicted"]) for seed, each in cells["random"][learner].items()]
-    predicted, heldout = predict(table, split, learner, stored, asked)
+    stored: Sequence[tuple[int, Any]] = [(run, each["predicted"]) for run, each in cells["random"][learner].items()]
+    predicted = predict(table, split, learner, stored, asked)
+    heldout = by_round(split, cells["random"][learner]).mean(axis=0)
     errors = np.abs(heldout[:, 0] - table.y[split.heldout]) if not table.num_classes else np.zeros(1)
     found["predictions"] = {
         "file": asked.file.name,

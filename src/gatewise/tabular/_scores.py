@@ -3,7 +3,10 @@
 The interval is a bootstrap's: groups of equal rows are drawn with replacement (so that copies count as one piece of
 evidence), the score is taken again with the rows' counts as weights, and its percentiles are read (Efron 1979). Of
 right answers it is the exact binomial one over those groups, for no resample of right answers alone ever holds a wrong
-one. A bootstrap of no width is no interval.
+one. A bootstrap of no width is no interval. Chance in what was learnt from is not in these intervals.
+
+Ranking is scored within the folds of a cross-validation and averaged over them: models of different folds are at
+different levels, each a little against what its own rows are, and would be ranked by that.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,13 +82,39 @@ def scores(classes: int) -> Mapping[str, Score]:
     return {**two, "accuracy": _accuracy, "log_loss": _log_loss, "brier": _brier}
 
 
+RANKINGS = ("auc", "top_tenth")
+
+
+def _within(score: Score, folds: np.ndarray | None) -> Score:
+    """The score as the mean over the folds in which it has a value."""
+    if folds is None:
+        return score
+    parts = [np.flatnonzero(folds == each) for each in np.unique(folds)]
+
+    def averaged(y: np.ndarray, given: np.ndarray, weights: np.ndarray) -> float:
+        each = [score(y[part], given[part], weights[part]) for part in parts]
+        known = [value for value in each if np.isfinite(value)]
+        return sum(known) / len(known) if known else float("nan")
+
+    return averaged
+
+
 def with_intervals(
-    classes: int, y: np.ndarray, given: np.ndarray, groups: np.ndarray, *, alpha: float, seed: int = 0
+    classes: int,
+    y: np.ndarray,
+    given: np.ndarray,
+    groups: np.ndarray,
+    *,
+    alpha: float,
+    folds: np.ndarray | None = None,
 ) -> dict[str, dict[str, float | list[float] | None]]:
-    """Every score with its interval at `alpha`: `{name: {value, interval}}`; None where there is no number."""
-    rng = np.random.default_rng(seed)
+    """Every score with its interval at `alpha`: `{name: {value, interval}}`; None where there is no number.
+
+    `folds` says by which model each row was answered, where they were several.
+    """
+    rng = np.random.default_rng(0)
     names, place = np.unique(groups, return_inverse=True)
-    table = scores(classes)
+    table = {name: _within(score, folds) if name in RANKINGS else score for name, score in scores(classes).items()}
     ones = np.ones(len(y))
     drawn: dict[str, list[float]] = {name: [] for name in table}
     for _ in range(RESAMPLES):

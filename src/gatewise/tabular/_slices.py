@@ -20,7 +20,7 @@ from ._calibration import share_interval
 from ._columns import Column
 from ._features import dates, numbers
 from ._plan import ALPHA
-from ._values import is_missing
+from ._values import folded, is_missing
 
 FEWEST = 30
 _MOST_LEVELS, _MOST_SHOWN = 20, 6
@@ -41,9 +41,12 @@ def slices_of(column: Column, cells: Sequence[str]) -> list[Slice]:
     missing = np.asarray([is_missing(cell) for cell in cells])
     found = [Slice(column=column.name, says="missing", inside=missing)] if missing.any() else []
     if column.kind == "category":
-        counts = Counter(cell for cell in cells if not is_missing(cell))
+        words = ["" if is_missing(cell) else folded(cell) for cell in cells]
+        spelt = {word: cell for word, cell in zip(words, cells, strict=True) if word}
+        counts = Counter(word for word in words if word)
         for level, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:_MOST_LEVELS]:
-            found.append(Slice(column=column.name, says=level, inside=np.asarray([cell == level for cell in cells])))
+            inside = np.asarray([word == level for word in words])
+            found.append(Slice(column=column.name, says=spelt[level], inside=inside))
     elif column.kind == "number":
         found += _by_value(column, numbers(column, cells))
     elif column.kind == "date":

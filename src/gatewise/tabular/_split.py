@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 HELDOUT_SHARE, TUNING_SHARE = 0.25, 0.2
 FEWEST_HELDOUT = 30
 _BANDS = 5
+SMALL, FOLDS = 1000, 5
+"""Fewer different rows than this are cross-validated, in so many folds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +21,33 @@ class Split:
         name: `random` (the same mix of targets on both sides) or `time` (the newest rows are held out).
         train, heldout: places among the usable rows, ascending.
         since: for a split by time, the first day that is held out, as an ISO date.
+        rounds: for a cross-validation the fold of each row, [rounds, rows]; there `train` and `heldout` are all rows.
     """
 
     name: str
     train: np.ndarray
     heldout: np.ndarray
     since: str | None = None
+    rounds: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+
+    @property
+    def folds(self) -> int:
+        """How many; 0 where one part of the rows is held out for good."""
+        return int(self.rounds.max()) + 1 if self.rounds.size else 0
+
+    def turn(self, run: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that one training learns from and those that it is asked about."""
+        if not self.folds:
+            return self.train, self.heldout
+        held = self.rounds[run // self.folds] == run % self.folds
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def runs(self, seed: int) -> Sequence[int]:
+        """The trainings that one of the plan's seeds stands for: one, or every second time a whole round of folds."""
+        if not self.folds:
+            return (seed,)
+        start = seed // 2 * self.folds
+        return range(start, start + self.folds) if seed % 2 == 0 else ()
 
 
 def groups_of(rows: Sequence[Sequence[str]]) -> np.ndarray:
@@ -68,6 +91,29 @@ def random_split(groups: np.ndarray, strata: np.ndarray, seed: int) -> Split:
     places = np.arange(len(groups))
     heldout = take(places, groups, strata, HELDOUT_SHARE, seed)
     return Split(name="random", train=np.setdiff1d(places, heldout), heldout=heldout)
+
+
+def cross_validation(groups: np.ndarray, strata: np.ndarray, folds: int, rounds: int, seed: int) -> Split:
+    """Every row held out once in each round, whole groups together, each fold with the same mix of targets."""
+    places = np.arange(len(groups))
+    drawn = [fold_of(groups, strata, folds, seed * 1_000_003 + each) for each in range(rounds)]
+    return Split(name="random", train=places, heldout=places, rounds=np.stack(drawn))
+
+
+def fold_of(groups: np.ndarray, strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row. Groups go in random order, large ones first, where their stratum has the fewest rows."""
+    rng = np.random.default_rng(seed)
+    names, first, place, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    held = np.zeros((int(strata.max()) + 1, folds))
+    found = np.zeros(len(names), dtype=np.int64)
+    for each in order.tolist():
+        row = held[strata[first[each]]]
+        # Of folds that lack this stratum alike, the one with the fewest rows in all.
+        found[each] = np.lexsort((held.sum(axis=0), row))[0]
+        row[found[each]] += sizes[each]
+    return found[place]
 
 
 def time_split(days: np.ndarray, groups: np.ndarray, strata: np.ndarray, *, classes: bool) -> Split | str:

@@ -11,7 +11,7 @@ from gatewise.core import GatewiseError, unknown_name
 from ._columns import Column
 from ._plan import Asked, Task
 from ._read import File
-from ._values import is_missing
+from ._values import folded, is_missing, plain_number
 
 FEWEST_ROWS = 60
 FEWEST_OF_CLASS = 8
@@ -19,7 +19,9 @@ FEWEST_OF_CLASS = 8
 
 MOST_CLASSES = 30
 _MOST_VALUES_OF_CLASSES = 10
-_YES = ("yes", "y", "true", "t", "1", "ja", "oui", "si", "churn", "churned", "positive")
+_YES = frozenset({"yes", "y", "true", "t", "1", "ja", "j", "wahr", "oui", "vrai", "si", "sí"})
+_NO = frozenset({"no", "n", "false", "f", "0", "nein", "falsch", "non", "faux"})
+_LOOKED_FOR = _YES | {"churn", "churned", "positive"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,8 @@ def _values(name: str, numeric: Sequence[float] | None, present: Sequence[int], 
 
 
 def _classes(name: str, cells: Sequence[str], present: Sequence[int], notes: list[str]) -> Target:
+    spelt = _spellings([cells[place] for place in present], notes)
+    cells = [spelt.get(cell, cell) for cell in cells]
     counts = Counter(cells[place] for place in present)
     if len(counts) == 1:
         raise GatewiseError(f"the target {name!r} is always {next(iter(counts))!r}: there is nothing to predict")
@@ -148,11 +152,32 @@ def _classes(name: str, cells: Sequence[str], present: Sequence[int], notes: lis
     )
 
 
+def _spellings(present: Sequence[str], notes: list[str]) -> dict[str, str]:
+    """By spelling the most frequent one of the same word: `Yes`, `YES` and, among yes and no alone, `y`; 1 and 1.0."""
+    counts = Counter(present)
+    words: dict[str, list[str]] = {}
+    for cell in counts:
+        value = None if len(cell) > 1 and cell[0] == "0" and cell[1] != "." else plain_number(cell)
+        words.setdefault(folded(cell) if value is None else f"{value:.15g}", []).append(cell)
+    if len(words) > 2 and set(words) <= _YES | _NO and not {"1", "0"} < set(words):
+        words = {
+            side: [cell for word in sorted(words) if word in among for cell in words[word]]
+            for side, among in (("yes", _YES), ("no", _NO))
+        }
+    found: dict[str, str] = {}
+    for cells in words.values():
+        ordered = sorted(cells, key=lambda cell: (-counts[cell], cell))
+        found |= dict.fromkeys(ordered, ordered[0]) if ordered else {}
+        if len(ordered) > 1:
+            notes.append(f"{', '.join(map(repr, ordered[1:5]))} were taken for {ordered[0]!r}: the same word.")
+    return found
+
+
 def _ordered(kept: dict[str, int]) -> list[str]:
     """Alphabetical; of two classes the one that is looked for comes last: a yes, else the rarer one."""
     ordered = sorted(kept)
     if len(ordered) == 2:
-        yes = [label for label in ordered if label.lower() in _YES]
+        yes = [label for label in ordered if label.lower() in _LOOKED_FOR]
         last = yes[0] if len(yes) == 1 else max(ordered, key=lambda label: (-kept[label], label))
         ordered = [label for label in ordered if label != last] + [last]
     return ordered

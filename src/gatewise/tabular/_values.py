@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "nil", "-", "--", "?", ".", "missing", "(missing)"})
-"""How files say that a value is not there, in lower case."""
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "nil", "-", "--", "?", ".", "missing", "(missing)"}
+    | {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity", "∞", "1.#inf")}
+    | {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}
+)
+"""How files say that a value is not there, in lower case; an infinite one and a sheet's errors are none either."""
 
 _SIGNS = re.compile(r"^[€$£¥\s\u00a0]+|[€$£¥%\s\u00a0]+$")
 _POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -21,6 +25,11 @@ _MINUS = "\N{MINUS SIGN}"
 def is_missing(cell: str) -> bool:
     """Whether the cell says that its value is not there."""
     return cell.lower() in MISSING
+
+
+def folded(cell: str) -> str:
+    """A word without what only spelling tells apart: capitals, and spaces more than one."""
+    return " ".join(cell.split()).casefold()
 
 
 def plain_number(cell: str) -> float | None:
@@ -70,19 +79,26 @@ def number_form(cells: Sequence[str], *, separator: str) -> tuple[NumberForm, fl
 
 
 _NAMES = (
-    "jan january|feb february|mar march|apr april|may|jun june|jul july|aug august|"
-    "sep sept september|oct october|nov november|dec december"
+    "jan january januar janvier enero ene|feb february februar février febrero|mar march mär mrz märz mars marzo|"
+    "apr april avril abril abr|may mai mayo|jun june juni juin junio|jul july juli juillet julio|"
+    "aug august août agosto ago|sep sept september septembre septiembre|oct october okt oktober octobre octubre|"
+    "nov november novembre noviembre|dec december dez dezember décembre diciembre dic"
 )
 _MONTHS = {name: place for place, names in enumerate(_NAMES.split("|"), 1) for name in names.split()}
 _TIME = r"(?:[T ,]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(Z|UTC|[+-]\d{2}:?\d{2})?)?"
 _NUMERIC_DATE = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})" + _TIME)
-_NAMED_DAY_FIRST = re.compile(r"(\d{1,2})\.?[ -]([A-Za-z]{3,9})\.?,?[ -](\d{4})" + _TIME)
-_NAMED_MONTH_FIRST = re.compile(r"([A-Za-z]{3,9})\.? (\d{1,2}),? (\d{4})" + _TIME)
+_NAMED_DAY_FIRST = re.compile(r"(\d{1,2})\.?[ -]([^\W\d_]{3,10})\.?,?[ -](\d{4})" + _TIME)
+_NAMED_MONTH_FIRST = re.compile(r"([^\W\d_]{3,10})\.? (\d{1,2}),? (\d{4})" + _TIME)
+_TURN = 70
+"""A year of two digits is of this century below it, else of the last one (as POSIX has it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DateForm:
-    """How a column writes its days where the order is not in the text itself: 3/4/2024 in April or in March."""
+    """How a column writes its days where the order is not in the text itself: 3/4/2024 in April or in March.
+
+    With points (3.4.2024) the day comes first everywhere; a year of four digits in front is followed by the month.
+    """
 
     day_first: bool = True
 
@@ -90,12 +106,14 @@ class DateForm:
         """Days since 1970 as a float (a time of day is its fraction; a zone is taken off), None where it is no date."""
         found = _NUMERIC_DATE.fullmatch(cell)
         if found:
-            first, _, second, third, *clock = found.groups()
+            first, sign, second, third, *clock = found.groups()
             if len(first) == 4:
                 parts = int(first), int(second), int(third)
-            elif len(third) == 4:
-                one, two = int(first), int(second)
-                parts = (int(third), two, one) if self.day_first else (int(third), one, two)
+            elif len(first) <= 2 and len(third) in (2, 4):
+                one, two, year = int(first), int(second), int(third)
+                if len(third) == 2:
+                    year += 2000 if year < _TURN else 1900
+                parts = (year, two, one) if self.day_first or sign == "." else (year, one, two)
             else:
                 return None
             return _days(parts, clock)

@@ -15,6 +15,7 @@ from gatewise.core import Comparison, Rule, holm
 from ._evidence import Heldout, crossed
 from ._learners import BASELINES, GUESS, LINEAR, TREES
 from ._plan import ALPHA, MARGIN
+from ._resampled import resampled
 
 Question = Literal["guess", "worth", "arm"]
 Predictions = Mapping[str, np.ndarray]
@@ -37,7 +38,8 @@ def judge(heldout: Heldout, given: Predictions, arms: Sequence[str]) -> list[dic
     for question, wanted in pairs([arm for arm in arms if arm in given]).items():
         if not wanted:
             continue
-        judged = holm([crossed(heldout, given[base], given[arm], rule) for arm, base in wanted], ALPHA)
+        evidence = resampled if len(heldout.rounds) else crossed
+        judged = holm([evidence(heldout, given[base], given[arm], rule) for arm, base in wanted], ALPHA)
         for (arm, base), comparison in zip(wanted, judged, strict=True):
             found.append({"question": question, "arm": arm, "baseline": base, **_plain(comparison)})
     return found
