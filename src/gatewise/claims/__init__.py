@@ -8,6 +8,7 @@ from ._grade import GRADES as GRADES
 from ._grade import MEANING as MEANING
 from ._ledger import chosen as chosen
 from ._ledger import ledger as ledger
+from ._looks import with_seeds as with_seeds
 from ._merge import merge as merge
 from ._published import published as published
 from ._run import check_plans as check_plans

@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from gatewise.core import METRICS, GatewiseError, metric, unknown_name
 from gatewise.study import Part, Plan
 
 IS = ("better", "worse", "equivalent", "not worse")
-FORMS = ("slope", "change", "spread")
+FORMS = ("slope", "change", "spread", "basin")
 CONDITIONS = ("batch", "tokens", "threads")
 ACROSS = ("part", "flops", "learning_rate")
 WAITS_FOR = ("robustness", "data quality")
@@ -36,8 +37,11 @@ class Relation:
         where: conditions to look at, such as `batch` or `runtime`; all others are left out.
         over: judge how the effect changes along a condition (`batch`, `tokens`, `threads`), along an option of the
             workload that differs between parts (`dim`), or along `part`, `flops` or `learning_rate`.
-        form: with `over`: `slope` (per doubling), `change` (last against first) or `spread` (the range of each arm's
-            own values, arm against than).
+        form: with `over`: `slope` (per doubling), `change` (last against first), `spread` (the range of each arm's own
+            values, arm against than) or `basin` (how wide the range of learning rates is in which each arm's loss lies
+            within `distance` of its best; wider is better).
+        distance: of a basin, in the loss's unit.
+        text: the relation in words; relations with the same text are one statement, and are graded together.
         equivalent: the grade where there is no practical difference: `equivalent`, or `refuted` for a sentence that
             says there is one.
         control: a relation that is known to hold. Where it is not found, the claim is not graded.
@@ -54,6 +58,8 @@ class Relation:
     form: str = "slope"
     equivalent: str = "equivalent"
     control: bool = False
+    distance: float = 0.02
+    text: str = ""
 
     def __post_init__(self) -> None:
         metric(self.metric)
@@ -74,6 +80,10 @@ class Relation:
             require(not impossible, f"nothing can be shown {self.says!r} within a margin of 0; give a margin above 0")
         require(not (set(self.arm) & set(self.than)), f"an arm cannot be compared with itself: {', '.join(self.arm)}")
         require(self.form != "spread" or bool(self.over), "form = 'spread' needs over: the range along what?")
+        along = self.over == "learning_rate" and self.metric == "heldout_loss"
+        require(self.form != "basin" or along, "form = 'basin' goes with heldout_loss over = 'learning_rate'")
+        good = type(self.distance) in (int, float) and math.isfinite(self.distance) and self.distance > 0
+        require(good, f"the distance of a basin must be a number above 0, not {self.distance!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +97,7 @@ class Claim:
         otherwise: what else would explain the relation.
         ranking: a published table whose order is set beside the order found here.
         alpha: the error rate of all comparisons of the claim together.
+        sha256: of what was registered (relations, plan and alpha as the file has them); empty where it is no file's.
     """
 
     id: str
@@ -99,6 +110,7 @@ class Claim:
     otherwise: tuple[str, ...] = ()
     ranking: str = ""
     alpha: float = 0.05
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         good = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,40}", self.id) is not None
@@ -214,5 +226,17 @@ def _check_over(claim: str, relation: Relation, parts: list[Part]) -> None:
     values = [part.subject.options[relation.over] for part in parts if relation.over in part.subject.options]
     wrong = [value for value in values if type(value) not in (int, float) or not 0 < value < math.inf]
     require(not wrong, f"claim {claim}: over = {relation.over!r} needs numbers above 0, not {wrong[:1]}")
-    enough = len(measuring(parts, relation)) > 1
-    require(enough, f"claim {claim}: over = {relation.over!r} needs at least two parts that measure it")
+    found = measuring(parts, relation)
+    require(len(found) > 1, f"claim {claim}: over = {relation.over!r} needs at least two parts that measure it")
+    if relation.form == "basin":
+        _check_basin(claim, found)
+
+
+def _check_basin(claim: str, parts: list[Part]) -> None:
+    """A curve of loss over rate needs rates that rise, and runs that differ in nothing else."""
+    trains = [part.train for part in parts if part.train]
+    rates = [train.learning_rate for train in trains]
+    rising = all(0 < a < b for a, b in pairwise(rates))
+    require(len(rates) > 2 and rising, f"claim {claim}: a basin needs three or more parts with rising learning_rate")
+    same = len({(train.steps, train.seeds, train.matching) for train in trains}) == 1 and trains[0].steps > 0
+    require(same, f"claim {claim}: the parts of a basin need the same train.steps (above 0) and train.seeds")

@@ -1,5 +1,7 @@
 """Claims from TOML: `[[claim]]` tables, each with its plan or the name of a shared one under `[plans]`."""
 
+import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,8 @@ RELATION_KEYS = (
     "form",
     "equivalent",
     "control",
+    "distance",
+    "text",
 )
 NEEDED = ("metric", "arm", "than", "is")
 
@@ -123,7 +127,16 @@ def _claim(entry: Any, plans: dict[str, Any], number: str) -> Claim:
         plan=_plan(where, table["plan"], plans) if "plan" in table else None,
         otherwise=tuple(otherwise),
         alpha=alpha,
+        sha256=_digest(table, plans),
     )
+
+
+def _digest(table: dict[str, Any], plans: dict[str, Any]) -> str:
+    """SHA-256 of what decides a claim, as its file has it: the relations, the plan and the error rate. No prose."""
+    plan = table.get("plan")
+    content = {key: table[key] for key in ("relation", "alpha", "follows", "waits_for") if key in table}
+    content["plan"] = plans.get(plan) if isinstance(plan, str) else plan
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _plan(where: str, value: Any, plans: dict[str, Any]) -> Plan:
@@ -142,7 +155,7 @@ def _relation(where: str, entry: Any) -> Relation:
     table = _keys(f"a relation of {where}", entry, RELATION_KEYS)
     missing = [key for key in NEEDED if key not in table]
     require(not missing, f"{where}: a relation needs {', '.join(NEEDED)}; {', '.join(missing)} missing")
-    for key in ("metric", "is", "part", "over", "form", "equivalent"):
+    for key in ("metric", "is", "part", "over", "form", "equivalent", "text"):
         _text(f"a relation of {where}", table, key)
     _check_conditions(where, table.get("where", {}))
     require(type(table.get("control", False)) is bool, f"{where}: control is true or false")

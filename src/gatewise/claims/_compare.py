@@ -8,6 +8,7 @@ from typing import Any
 from gatewise.core import METRICS, Comparison, Evidence, Judgeable, Rule
 from gatewise.study import Between, Part, Record, between, endings, million_requests
 
+from ._basins import widths
 from ._claim import CONDITIONS, Relation, measuring
 
 
@@ -56,6 +57,7 @@ class Asked:
             "form": self.relation.form if self.relation.over else None,
             "control": self.relation.control,
             "grade": grade,
+            "relation": self.relation.text or None,
             "evidence": facts.evidence,
             "notes": list(self.notes),
             "implementation": self.implementation,
@@ -63,15 +65,22 @@ class Asked:
         } | asdict(comparison)
 
 
+def measured_in(relation: Relation, records: Sequence[Record]) -> list[Record]:
+    """The records in which a relation is looked for."""
+    parts = measuring([record.part for record in records], relation)
+    return [record for record in records if record.part in parts]
+
+
 def asked(relation: Relation, records: Sequence[Record]) -> list[Asked]:
     """Every comparison of a relation, in the order of the plan."""
-    parts = measuring([record.part for record in records], relation)
-    found = [record for record in records if record.part in parts]
+    found = measured_in(relation, records)
     entries: list[Asked] = []
     for arm in relation.arm if found else ():
         for than in relation.than:
             if relation.form == "spread":
                 entries += _spread(relation, found, arm, than)
+            elif relation.form == "basin":
+                entries.append(_basin(relation, found, arm, than))
             elif relation.over and relation.over not in CONDITIONS:
                 entries += _across_parts(relation, found, arm, than)
             elif relation.over:
@@ -241,6 +250,28 @@ def _spread(relation: Relation, found: Sequence[Record], arm: str, than: str) ->
         part="",
         rule=rule,
         conditions={relation.over: shown},
+        evidence=None if refusal else Evidence(effects=effects, rule=rule, method="mean"),
+        refusal=refusal,
+        implementation=found[0].prepared.get("arms", {}).get(arm, {}).get("implementation"),
+    )
+
+
+def _basin(relation: Relation, found: Sequence[Record], arm: str, than: str) -> Asked:
+    """How wide each arm's basin of learning rates is, by seed, arm over than; see `_basins`."""
+    sides = [widths(found, label, relation.distance) for label in (arm, than)]
+    margin = found[0].part.judge.margin_of(relation.metric) if relation.margin is None else relation.margin
+    rule = Rule(kind="ratio", direction="higher", margin=margin)
+    refusal = next((side.refusal for side in sides if side.refusal), None)
+    mine, base = (side.by_seed for side in sides)
+    effects = tuple(mine[seed] - base[seed] for seed in sorted(mine.keys() & base.keys()))
+    rates = [position(relation.over, index, record, than) for index, record in enumerate(found)]
+    return Asked(
+        relation=relation,
+        arm=arm,
+        than=than,
+        part="",
+        rule=rule,
+        conditions={relation.over: rates, "distance": relation.distance},
         evidence=None if refusal else Evidence(effects=effects, rule=rule, method="mean"),
         refusal=refusal,
         implementation=found[0].prepared.get("arms", {}).get(arm, {}).get("implementation"),

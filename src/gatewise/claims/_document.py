@@ -8,9 +8,13 @@ from typing import Any
 
 from gatewise.study import Record
 
+from ._basins import basins
 from ._claim import Claim
-from ._grade import GRADES, MEANING, Graded
+from ._compare import measured_in
+from ._grade import GRADES, MEANING, Graded, grade_of
+from ._matching import side_by_side
 from ._ranking import ranking
+from ._stated import needs, stated
 from ._trial import STUDIES, Trial
 
 SCHEMA = "gatewise.claims/1"
@@ -21,6 +25,9 @@ def claim_entry(
     claim: Claim, found: Graded, *, trial: Trial | None, records: Sequence[Record], replay: str
 ) -> dict[str, Any]:
     """One claim, graded."""
+    alpha = claim.alpha / max(1, len(trial.looks) if trial else 0)
+    statements = stated(found.answers, [grade_of(*answer) for answer in found.answers])
+    wanted = needs(statements, records, replay, fixed=_fixed(trial))
     return {
         "id": claim.id,
         "sentence": claim.sentence,
@@ -28,14 +35,21 @@ def claim_entry(
         "grade": found.grade,
         "reason": found.reason,
         "columns": {"stock": found.grade, "gatewise": None, "gatewise_reason": NO_KERNELS},
-        "alpha": claim.alpha,
+        "alpha": alpha,
         "relations": [relation_entry(relation) for relation in claim.relations],
+        "registered": claim.sha256 or None,
+        "looks": trial.looks if trial else [],
+        "stated": statements,
+        "needs": wanted,
+        "side_by_side": side_by_side(records, alpha),
+        "basins": _basins(claim, records),
+        "rates": [row for record in records for row in _rates(record)],
         "comparisons": found.comparisons,
         "subjects": [_subject(record) for record in records],
         "left_out": trial.left_out if trial else [],
         "ranking": ranking(claim.ranking, records) if claim.ranking else None,
         "dropped": trial.dropped if trial else [],
-        "next": found.settle,
+        "next": [*found.settle, *([wanted["text"]] if wanted else [])],
         "otherwise": list(claim.otherwise),
         "follows": claim.follows or None,
         "waits_for": claim.waits_for or None,
@@ -43,6 +57,37 @@ def claim_entry(
         "seconds": trial.seconds if trial else 0.0,
         "replay": replay,
     }
+
+
+def _fixed(trial: Trial | None) -> bool:
+    """Whether the first budget fixed fewer seeds than the plan has: they are not trained later."""
+    return any(" seeds of part " in str(each.get("what")) for each in (trial.dropped if trial else []))
+
+
+def _basins(claim: Claim, records: Sequence[Record]) -> dict[str, Any] | None:
+    relation = next((relation for relation in claim.relations if relation.form == "basin"), None)
+    return basins(measured_in(relation, records), relation.distance) if relation else None
+
+
+def _rates(record: Record) -> list[dict[str, Any]]:
+    """The learning rate that each arm's own search chose, and whether a better one may lie beyond its grid."""
+    search = (record.prepared.get("training") or {}).get("search")
+    if not search:
+        return []
+    return [
+        {"part": record.part.name, "arm": label, "rate": found["chosen"], "at_edge": found["at_edge"]}
+        | {
+            "searched": search["rates"],
+            "steps": found["steps"],
+            "failed": _failed(found),
+            "heldout_shared": found["heldout_shared"],
+        }
+        for label, found in search["arms"].items()
+    ]
+
+
+def _failed(found: Mapping[str, Any]) -> list[float]:
+    return [row["rate"] for row in found["table"] if row["failures"]]
 
 
 def relation_entry(relation: Any) -> dict[str, Any]:
@@ -57,6 +102,8 @@ def relation_entry(relation: Any) -> dict[str, Any]:
         "where": relation.where,
         "over": relation.over or None,
         "form": relation.form if relation.over else None,
+        "distance": relation.distance if relation.form == "basin" else None,
+        "text": relation.text or None,
         "control": relation.control,
     }
 
@@ -122,6 +169,7 @@ def listing(claims: Sequence[Claim]) -> dict[str, Any]:
             "relations": [relation_entry(relation) for relation in claim.relations],
             "plan": claim.plan.to_json() if claim.plan else None,
             "otherwise": list(claim.otherwise),
+            "registered": claim.sha256 or None,
         }
         for claim in claims
     ]

@@ -1,5 +1,6 @@
 """From comparisons to a grade. The words come from the judge's verdicts and from nothing else."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ class Graded:
     settle: list[str] = field(default_factory=list[str])
     """What would decide the rest, in sentences."""
 
+    answers: "Answers" = field(default_factory=list["tuple[Asked, Comparison]"])
+    """The comparisons themselves, without controls."""
+
 
 def grade_of(asked: Asked, comparison: Comparison) -> str:
     """What one comparison says of the sentence."""
@@ -69,9 +73,10 @@ def grade(asked: Sequence[Asked], alpha: float) -> Graded:
         reason = f"the control {how} ({name}), so this test cannot be trusted with the effect"
         return Graded(grade=INCONCLUSIVE, reason=reason, comparisons=rows, settle=settle([*answers, *controls]))
     found = [grade_of(item, comparison) for item, comparison in answers]
-    word = _together(found)
+    word = together(found)
     more = settle(answers) if word == INCONCLUSIVE else []
-    return Graded(grade=word, reason=_reason(word, found, answers), comparisons=rows, settle=more)
+    reason = _reason(word, found, answers)
+    return Graded(grade=word, reason=reason, comparisons=rows, settle=more, answers=answers)
 
 
 Answers = list[tuple[Asked, Comparison]]
@@ -110,7 +115,8 @@ def _alone(asked: Asked, alpha: float) -> Comparison:
     return asked.refused(alpha) if asked.refusal or asked.evidence is None else asked.evidence.at(alpha)
 
 
-def _together(found: Sequence[str]) -> str:
+def together(found: Sequence[str]) -> str:
+    """One word for several comparisons: refuted by one against it, open by one that is open."""
     kinds = set(found)
     if REFUTED in kinds:
         return REFUTED
@@ -164,6 +170,8 @@ def settle(answers: Answers) -> list[str]:
     noisy: list[str] = []
     unmeasured: list[str] = []
     edge: list[str] = []
+    even: list[str] = []
+    beyond: list[str] = []
     for item, found in answers:
         if found.verdict != INCONCLUSIVE:
             continue
@@ -171,13 +179,15 @@ def settle(answers: Answers) -> list[str]:
         factor = patience(found)
         if factor is None and "identical" in str(found.reason):
             continue  # more of the same would not help
-        if factor is None:
+        if factor is None and "the grid of rates ends" in str(found.reason):
+            beyond.append(f"{item.arm} and {item.than}")
+        elif factor is None:
             (noisy if "twin" in str(found.reason) else unmeasured).append(label)
         elif factor >= HOPELESS:
-            edge.append(label)
+            (edge if item.rule.margin else even).append(label if item.rule.margin else f"{item.arm} vs {item.than}")
         else:
             unit = UNITS[METRICS[item.relation.metric].evidence]
-            needed.setdefault((label, unit), []).append((round(found.n * factor), found.n))
+            needed.setdefault((label, unit), []).append((math.ceil(found.n * factor), found.n))
     lines: list[str] = []
     for (label, unit), rows in needed.items():
         want, have = max(want for want, _ in rows), min(have for _, have in rows)
@@ -191,4 +201,5 @@ def settle(answers: Answers) -> list[str]:
         f"the {label} lies at the margin itself: no patience settles that, another margin may"
         for label in dict.fromkeys(edge)
     ]
-    return lines
+    lines += [f"rates beyond the grid would show where the basins of {pair} end" for pair in dict.fromkeys(beyond)]
+    return lines + [f"{pair} came out so even that no patience within reach settles it" for pair in dict.fromkeys(even)]

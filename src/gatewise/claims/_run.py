@@ -24,9 +24,12 @@ from ._claim import Claim, count
 from ._compare import asked
 from ._document import claim_entry, document
 from ._grade import INCONCLUSIVE, NOT_TESTABLE, REFUTED, Graded, grade, still_open
-from ._trial import STUDIES, Trial, trials_of
+from ._looks import SEARCH_REFUSED, left_untrained, looks
+from ._trial import OWN_RATE, STUDIES, Trial, trials_of
 
 Progress = Callable[[str, float], None]
+
+NO_SEARCH = "the first budget did not allow the search (a longer one with another --out does)"
 
 
 def check_plans(claims: Sequence[Claim]) -> None:
@@ -77,16 +80,28 @@ def run_claims(
     deadline = None if budget_s is None else time.monotonic() + budget_s
     for index, trial in enumerate(trials):
         if trial.plan is not None:
+            _found(trial, folder)  # a study that began without its search goes on so
             _run(trial, folder, _share(trials[index:], deadline), progress)
     known = {claim.id for claim in claims}
     earlier = trials_of([claim for claim in beside if claim.id not in known])
-    stored = [trial for trial in earlier if _is_stored(trial, folder) and _is_from_here(trial, folder)]
+    stored = [trial for trial in earlier if _found(trial, folder) and _is_from_here(trial, folder)]
     others = [claim for trial in stored for claim in trial.claims]
     return graded([*claims, *others], [*trials, *stored], folder, budget_s=budget_s, replay=replay)
 
 
 def _is_stored(trial: Trial, folder: Path) -> bool:
     return trial.plan is not None and (folder / STUDIES / trial.name / STORE).is_file()
+
+
+def _found(trial: Trial, folder: Path) -> bool:
+    """Whether a plan's study is stored, with its search or, where the budget did not allow it, without."""
+    if _is_stored(trial, folder):
+        return True
+    shared = replace(trial, left_out=list(trial.left_out))
+    if not shared.share_rate(NO_SEARCH) or not _is_stored(shared, folder):
+        return False
+    trial.plan, trial.left_out = shared.plan, shared.left_out
+    return True
 
 
 def _is_from_here(trial: Trial, folder: Path) -> bool:
@@ -139,6 +154,11 @@ def _run(trial: Trial, folder: Path, budget_s: float, progress: Progress) -> Non
     except GatewiseError as error:
         trial.failure = str(error).replace("\n", "; ")
     trial.seconds = time.monotonic() - started
+    left_s = budget_s - trial.seconds
+    if trial.failure.startswith(SEARCH_REFUSED) and left_s > 0 and trial.share_rate(trial.failure):
+        trial.failure = ""
+        _run(trial, folder, left_s, progress)
+        trial.seconds = time.monotonic() - started
 
 
 def graded(
@@ -149,7 +169,8 @@ def graded(
     for trial in trials:
         where = folder / STUDIES / trial.name
         records = read_records(where) if _is_stored(trial, folder) else []
-        trial.dropped = read_study(where)["study"]["dropped"] if records else []
+        trial.dropped = left_untrained(read_study(where)["study"]["dropped"], records) if records else []
+        trial.looks = looks(trial.plan, folder / STUDIES) if trial.plan else []
         for claim in trial.claims:
             found = _grade(claim, trial, records)
             entries[claim.id] = claim_entry(claim, found, trial=trial, records=records, replay=replay.get(claim.id, ""))
@@ -173,9 +194,12 @@ def _grade(claim: Claim, trial: Trial, records: Sequence[Record]) -> Graded:
         word = INCONCLUSIVE if trial.too_small else NOT_TESTABLE
         return Graded(grade=word, reason=trial.failure)
     if not any(not item.relation.control for item in entries):
-        reason = trial.left_out[0]["reason"] if trial.left_out else "nothing was measured that could decide it"
-        return Graded(grade=NOT_TESTABLE if trial.left_out else INCONCLUSIVE, reason=reason)
-    found = grade(entries, claim.alpha)
+        missing = [each["reason"] for each in trial.left_out if each["what"] != OWN_RATE]
+        reason = missing[0] if missing else "nothing was measured that could decide it"
+        return Graded(grade=NOT_TESTABLE if missing else INCONCLUSIVE, reason=reason)
+    found = grade(entries, claim.alpha / max(1, len(trial.looks)))
+    if any(each["what"] == OWN_RATE for each in trial.left_out):
+        found = replace(found, reason=f"{found.reason} (at one learning rate for all arms: none has its own)")
     if trial.failure:
         found = replace(found, reason=f"{found.reason} (the run ended early: {trial.failure})")
     return found

@@ -8,8 +8,10 @@ from gatewise.study import Plan
 
 from ._available import available
 from ._claim import Claim
+from ._looks import shared_rate
 
 STUDIES = "studies"
+OWN_RATE = "a learning rate of each arm's own"
 
 
 @dataclass(kw_only=True)
@@ -22,6 +24,9 @@ class Trial:
     failure: str = ""
     too_small: bool = False
     seconds: float = 0.0
+    looks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The studies in the folder that ask the same, this one with them."""
+
     dropped: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What the study left out to keep its budget."""
 
@@ -29,6 +34,15 @@ class Trial:
     def name(self) -> str:
         """The folder of the study: plans that are the same share one, whoever asks."""
         return self.plan.fingerprint[:16] if self.plan else ""
+
+    def share_rate(self, why: str) -> bool:
+        """Go on with one learning rate for all arms, and say so; False where the plan searches none."""
+        plan = shared_rate(self.plan) if self.plan else None
+        if plan is None:
+            return False
+        self.plan = plan
+        self.left_out.append({"what": OWN_RATE, "reason": f"{why}; all arms were trained at one rate"})
+        return True
 
 
 def trials_of(claims: Sequence[Claim]) -> list[Trial]:

@@ -29,6 +29,8 @@ def run(parsed: argparse.Namespace) -> int:
         return _finish(document, Path(parsed.out) if parsed.out else None, as_json=parsed.json)
     known = claims.ledger(parsed.file)
     wanted = claims.chosen(known, parsed.ids)
+    if parsed.seeds is not None:
+        wanted = claims.with_seeds(wanted, parsed.seeds)
     if parsed.file:
         claims.check_plans(known)  # the built-in ones are checked by the tests
     if parsed.list:
@@ -48,6 +50,8 @@ def _check(parsed: argparse.Namespace) -> None:
         raise GatewiseError(f"{' and '.join(modes)} do not go together; give one of them")
     if modes and parsed.budget:
         raise GatewiseError(f"--budget goes with running claims, not with {modes[0]}")
+    if modes and parsed.seeds is not None:
+        raise GatewiseError(f"--seeds goes with running claims, not with {modes[0]}")
     if modes and modes[0] != "--list" and parsed.ids:
         raise GatewiseError(f"{modes[0]} takes no claim ids, not {' '.join(parsed.ids)}")
     if parsed.merge and parsed.file:
@@ -88,7 +92,7 @@ def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
 
 def _replay(parsed: argparse.Namespace, claim: str) -> str:
     words = ["gatewise", "claims", claim]
-    for name in ("file", "budget", "out"):
+    for name in ("file", "budget", "seeds", "out"):
         value = getattr(parsed, name)
         words += [f"--{name}", str(value)] if value is not None else []
     return shlex.join(words)

@@ -80,8 +80,15 @@ def _result(claim: Claim, level: int) -> list[str]:
     waits = [f"Waits for: {claim.waits_for}"] if claim.waits_for else []
     waits += [f"Follows from: {claim.follows}"] if claim.follows else []
     blocks += ["\n".join(f"- {escape(each)}" for each in waits)] if waits else []
+    blocks += [escape(claim.looks)] if claim.looks else []
+    blocks += _bullets("Statement by statement", claim.stated)
+    for table in claim.tables:
+        rows = [[escape(cell) for cell in row] for row in table.rows]
+        blocks += [f"{'#' * level} {escape(table.title)}", _table(table.head, set(table.head[1:]), rows)]
+        blocks += ["\n".join(f"- {escape(note)}" for note in table.notes)] if table.notes else []
     for panel in claim.panels:
         blocks += _panel(panel, claim.cost, level)
+    blocks += _bullets("Learning rates", claim.rates)
     blocks += _bullets("Left out", [f"{each.what}: {each.why}" for each in claim.left_out])
     blocks += _bullets("What would settle the rest", claim.settle)
     blocks += _bullets("What was measured", [f"{each.what}: {each.why}" for each in claim.subjects])

@@ -11,6 +11,7 @@ from . import _claims_words as wording
 from . import _numbers as num
 from ._claims_merged import Merged
 from ._claims_panels import ClaimPanel
+from ._claims_tables import ClaimTable
 from ._claims_view import Claim, Claims
 from ._columns import Column
 from ._read import Document, number, records, text
@@ -78,12 +79,19 @@ def _claim(claim: Claim, names: int, words: Words, console: Console) -> Iterable
     lead.append_text(_columns.padded(_graded(claim.grade, words), _GRADE + _GAP))
     yield _columns.hanging(lead, words(claim.sentence, "bold"), console, names + _GRADE + _GAP)
     said = [claim.reason]
+    said += [claim.looks]
     said += [f"left out: {each.what}: {each.why}" for each in claim.left_out if each.why != claim.reason]
     said += [f"gatewise's own implementations: {wording.said(claim.own)}"] if claim.own else []
     for line in filter(None, said):
         yield _columns.hanging(words(" " * names), words(line), console, names)
+    for line in claim.stated:
+        yield _columns.hanging(words("  "), words(line), console, 4)
+    for table in claim.tables:
+        yield from _small(table, words, console)
     for panel in claim.panels:
         yield from _panel(panel, claim.cost, words, console)
+    for line in claim.rates:
+        yield _columns.hanging(words("  "), words(line), console, 4)
     for line in claim.settle:
         yield _columns.hanging(words("  "), words(f"what would settle it: {line}"), console, 4)
     for line in claim.order:
@@ -91,6 +99,23 @@ def _claim(claim: Claim, names: int, words: Words, console: Console) -> Iterable
     if claim.replay:
         # On one line, however long: it is to be copied.
         yield words("  again  ", "dim").append_text(words(claim.replay))
+
+
+def _small(table: ClaimTable, words: Words, console: Console) -> Iterable[Text]:
+    """A small table; where it is too wide for the terminal, a line for each row."""
+    yield _columns.hanging(words(""), words(table.title), console, 2)
+    columns = [
+        Column(head=head, cells=[words(row[place]) for row in table.rows], right=place > 0)
+        for place, head in enumerate(table.head)
+    ]
+    if sum(column.width + _GAP for column in columns) <= console.width:
+        yield from _columns.lines(columns, console.width)
+    else:
+        for first, *rest in table.rows:
+            found = ", ".join(f"{head} {cell}" for head, cell in zip(table.head[1:], rest, strict=True))
+            yield _columns.hanging(words("  "), words(f"{first}: {found}"), console, 4)
+    for note in table.notes:
+        yield _columns.hanging(words(""), words(note, "dim"), console, 2)
 
 
 def _panel(panel: ClaimPanel, cost: str, words: Words, console: Console) -> Iterable[Text]:

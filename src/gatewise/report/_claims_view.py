@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from . import _claims_tables, _facts
 from . import _claims_words as words
-from . import _facts
 from . import _numbers as num
 from ._claims_panels import ClaimPanel, label, panels
+from ._claims_tables import ClaimTable
 from ._facts import Item
 from ._read import Document, number, record, records, strings, text
 
@@ -38,6 +39,10 @@ class Claim:
     waits_for: str
     cost: str
     order: tuple[str, ...]
+    stated: tuple[str, ...]
+    tables: tuple[ClaimTable, ...]
+    rates: tuple[str, ...]
+    looks: str
     facts: tuple[Item, ...]
     replay: str
 
@@ -125,10 +130,15 @@ def claim(entry: Document, anchor: str) -> Claim:
         waits_for=text(entry.get("waits_for")),
         cost=_cost(subjects) if any(panel.priced for panel in found) else "",
         order=_order(record(entry, "ranking")),
+        stated=_claims_tables.statements(entry),
+        tables=_claims_tables.tables(entry),
+        rates=_claims_tables.rates(entry),
+        looks=_claims_tables.looks(entry),
         facts=items(
             ("error rate", words.alpha(alpha)),
             ("took", duration(seconds) if seconds else ""),
             ("study", text(entry.get("study"))),
+            ("registered", text(entry.get("registered"))),
         ),
         replay=str(entry.get("replay") or "").strip(),
     )

@@ -88,6 +88,9 @@ def trend(over: str, form: str, kind: str, pair: tuple[str, str] | None) -> str:
     if not over:
         return ""
     name = over.replace("_", " ")
+    if form == "basin":
+        sides = f", {pair[0]} over {pair[1]}" if pair else ""
+        return f"width of the basin of learning rates{sides}"
     if form == "spread":
         sides = f"{pair[0]} against {pair[1]}" if pair else "one arm of each pair against the other"
         return f"how far each arm's own values range along {name}, {sides}"
@@ -102,8 +105,8 @@ def trend(over: str, form: str, kind: str, pair: tuple[str, str] | None) -> str:
 
 def unchanged(form: str, kind: str) -> str:
     """What a comparison along a condition comes to where there is no trend."""
-    if form == "spread":
-        return "equal ranges"
+    if form in ("spread", "basin"):
+        return "equal ranges" if form == "spread" else "equal widths"
     return "an unchanged ratio" if kind == "ratio" else "an unchanged difference"
 
 
