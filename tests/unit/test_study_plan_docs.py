@@ -28,9 +28,9 @@ def test_the_page_says_what_stands_beside_the_comparisons() -> None:
 
 def test_the_page_says_which_workloads_train_and_which_write() -> None:
     told: list[str] = []
-    for row in (line for line in PAGE.splitlines() if re.match(r"\| `[a-z-]+`(, `[a-z-]+`)* \|", line)):
+    for row in (line for line in PAGE.splitlines() if re.match(r"\| `[a-z0-9-]+`(, `[a-z0-9-]+`)* \|", line)):
         names, _, *marks = [cell.strip() for cell in row.strip("|").split("|")]
-        for name in (name for name in re.findall(r"`([a-z-]+)`", names) if name in WORKLOADS):
+        for name in (name for name in re.findall(r"`([a-z0-9-]+)`", names) if name in WORKLOADS):
             told.append(name)
             kind = WORKLOADS[name]
             assert marks == ["yes" * hasattr(kind, "fresh"), "yes" * hasattr(kind, "prefill")], name

@@ -59,6 +59,8 @@ def test_the_grid_is_even_in_logarithms_around_the_plans_rate() -> None:
         ({"search": {"distance": float("nan")}}, "distance must be a number"),
         ({"search": {"steps": 10}}, "too few"),
         ({"search": {"rungs": 2.5}}, "rungs must be a whole number"),
+        ({"search": {"engine": "optune"}}, "did you mean 'optuna'"),
+        ({"search": {"engine": 3}}, "engine of train.search"),
         ({"precision": "fp8"}, "precision is f32 or bf16"),
     ],
 )
@@ -102,6 +104,38 @@ def test_each_arm_is_trained_at_the_rate_that_its_search_found(tmp_path: Path) -
         assert row["learning_rate"] == own["rates"][arm]
         assert tuple(map(tuple, row["curve"])) == alone.curve
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_with_optuna_the_record_is_the_same_and_the_journal_stays(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    small = {**SEARCH, "steps": 20, "seeds": 1}
+    built_in = prepare_training(plan_of(search=small).parts[0], seed=0, folder=tmp_path / "a" / "arms" / "0")
+    plan = plan_of(search={**small, "engine": "optuna"})
+    record = prepare_training(plan.parts[0], seed=0, folder=tmp_path / "b" / "arms" / "0")
+    found, wanted = record["training"]["search"], built_in["training"]["search"]
+    assert (wanted["engine"], wanted["journal"]) == ("halving", None)
+    assert (found["engine"], found["journal"]) == ("optuna", "search-0.optuna.journal")
+    journal = (tmp_path / "b" / found["journal"]).read_text()
+    assert "search-00: gelu" in journal
+    assert "search-01: swiglu" in journal
+    for arm in found["arms"]:
+        assert found["arms"][arm] | {"seconds": 0} == wanted["arms"][arm] | {"seconds": 0}
+
+
+def test_the_plan_knows_the_engines_of_the_search() -> None:
+    from gatewise.study import _plan_search
+    from gatewise.train import _search
+
+    assert _plan_search.ENGINES == _search.ENGINES
+
+
+def test_a_missing_engine_is_said_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr(train, "step_runner", lambda *a, **k: pytest.fail("it was measured"))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    with pytest.raises(GatewiseError, match=r"gatewise\[optuna\]"):
+        prepare_training(plan_of(search={**SEARCH, "engine": "optuna"}).parts[0], seed=0)
 
 
 def _made() -> Any:

@@ -9,6 +9,7 @@ from . import (
     _serve_arguments,
     _swap_arguments,
     _table_arguments,
+    _train_arguments,
     _versions_arguments,
 )
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "check": "._lock",
     "swap": "._swap",
     "table": "._table",
+    "train": "._train",
     "optimize": "._optimize",
     "scenarios": "._scenarios",
     "dilution": "._dilution",
@@ -79,6 +81,9 @@ def _evaluate(add: Add) -> None:
         dest="settings",
         metavar="KEY=VALUE",
         help="anything in a plan: measure.batch=[1,8], judge.margin.latency=0.05, study.baseline=relu",
+    )
+    command.add_argument(
+        "--on", metavar="WHERE", help="where arms are trained: processes (default), dask, or dask://HOST:PORT"
     )
     command.add_argument("--fail-on", choices=("worse", "not-better"), help="make the exit code a gate")
     command.add_argument("--json", action="store_true", help="print result.json on standard output and nothing else")
@@ -218,6 +223,7 @@ def _claims(add: Add) -> None:
     command.add_argument("--published", action="store_true", help="recompute published tables instead; runs no model")
     command.add_argument("--file", metavar="FILE.toml", help="claims (or, with --published, tables) of your own")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 3m, 1h (default: what the claims ask)")
+    command.add_argument("--seeds", type=int, metavar="N", help="seeds of claims that train: a new look at them")
     command.add_argument("--out", metavar="DIR", help="where records and page go (default: gatewise-claims)")
     command.add_argument("--merge", nargs="+", metavar="RESULT", help="show results of several machines side by side")
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
@@ -246,6 +252,7 @@ DESCRIPTIONS: tuple[Callable[[Add], None], ...] = (
     _check,
     _swap_arguments.swap,
     _table_arguments.table,
+    _train_arguments.train,
     _optimize,
     _scenarios,
     _dilution,

@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ def run(parsed: argparse.Namespace) -> int:
     """Run a study. 0 done; with `--fail-on` 1 where the gate failed and 3 where it could not be decided."""
     from gatewise import report, study
 
+    from . import _table_plan
+
+    if (code := _table_plan.run_plan(parsed)) is not None:
+        return code
     plan = study.to_plan(_tables(parsed))
     if parsed.out is not None and not parsed.out.strip():
         raise GatewiseError("--out needs a folder's name")
@@ -26,7 +31,8 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"gatewise: {out} holds nothing to resume; a new study begins", file=sys.stderr)
     progress = Progress(sys.stderr)
     try:
-        document = study.evaluate(plan, out, resume=parsed.resume, progress=progress.show, replay=_replay(parsed))
+        with nullcontext() if parsed.on is None else study.running_on(parsed.on):
+            document = study.evaluate(plan, out, resume=parsed.resume, progress=progress.show, replay=_replay(parsed))
     except KeyboardInterrupt:
         progress.close()
         _rescue(out, study.read_study, report.write)

@@ -17,11 +17,11 @@ class Progress:
         """Replace the line; without `left_s` it says nothing of time."""
         if not self._shows:
             return
-        if left_s is None:
-            line = text
-        else:
+        after = ""
+        if left_s is not None:
             left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
-            line = f"{text} · at most {left} left"
+            after = f" · at most {left} left"
+        line = f"{shortened(text, WIDTH - len(after))}{after}"
         self._stream.write(f"\r{line[:WIDTH]:<{WIDTH}}")
         self._stream.flush()
         self._dirty = True
@@ -32,3 +32,11 @@ class Progress:
             self._stream.write(f"\r{'':<{WIDTH}}\r")
             self._stream.flush()
             self._dirty = False
+
+
+def shortened(text: str, width: int) -> str:
+    """The text cut in its middle: its beginning says what is done, and its end how far it is."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) * 2 // 3
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"

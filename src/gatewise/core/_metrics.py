@@ -99,6 +99,15 @@ _ALL = (
         label="held-out loss above training loss",
     ),
     Metric(
+        name="heldout_accuracy",
+        unit="accuracy",
+        direction="higher",
+        kind="difference",
+        evidence="seed",
+        margin=0.005,
+        label="held-out accuracy at equal steps",
+    ),
+    Metric(
         name="shifted_loss",
         unit="bits/byte",
         direction="lower",

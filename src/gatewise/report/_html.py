@@ -8,7 +8,7 @@ from itertools import groupby
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import _curves, _forest, _json, _moves, _scatter, _svg, _view
+from . import _curves, _forest, _json, _moves, _scatter, _search, _search_figure, _svg, _view
 from ._format import Format
 from ._panels import Panel, Row
 from ._read import Document
@@ -89,6 +89,11 @@ def render(document: Document) -> str:
             moves_plot=_moves.plot,
             moves_drawn=_moves.drawn,
             scatter=_scatter.scatter,
+            search_figure=_search_figure.figure,
+            search_wide=_search_figure.WIDE,
+            search_narrow=_search_figure.NARROW,
+            search_key=_search_figure.legend,
+            rate=_search.rate,
             groups=groups,
             flow=flow,
             sentences=sentences,

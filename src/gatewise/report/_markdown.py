@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from . import _markdown_extras, _view
+from . import _markdown_extras, _markdown_learning, _view
 from ._format import Format
 from ._markdown_text import escape, table
 from ._numbers import MISSING
@@ -28,6 +28,7 @@ def render(document: Document) -> str:
     blocks += _bullets("Dropped to keep the budget", _pairs(view.dropped))
     blocks += _bullets("What the verdicts rest on", view.reasons)
     blocks += _markdown_extras.selections(view)
+    blocks += _markdown_learning.learnings(view)
     for panel in view.panels:
         blocks += _panel(panel, len(view.parts) > 1)
     blocks += _markdown_extras.generations(view)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from . import _columns, _terminal_extras, _view
+from . import _columns, _terminal_extras, _terminal_learning, _view
 from . import _numbers as num
 from ._columns import Column
 from ._format import Format
@@ -48,6 +48,7 @@ def _blocks(view: _view.View, words: Words, console: Console) -> Iterable[Text]:
     yield from _list("Warnings", [*failures, *view.warnings], words, console)
     yield from _list("Dropped to keep the budget", _pairs(view.dropped), words, console)
     yield from _terminal_extras.selections(view, words, console)
+    yield from _terminal_learning.searches(view, words, console)
     shown = [panel for panel in view.panels if not panel.empty]
     for panel in shown:
         yield from _panel(panel, words, console, len(view.parts) > 1)

@@ -6,6 +6,7 @@ from . import _facts
 from . import _numbers as num
 from ._facts import Item, Setup
 from ._generation import Generation, generations
+from ._learning import Learning, learnings
 from ._moves import Move, moves
 from ._panels import Panel
 from ._read import Document, number, record, records, strings, text, verdict
@@ -56,6 +57,7 @@ class View:
     moves: tuple[Move, ...]
     selections: tuple[Selection, ...]
     generations: tuple[Generation, ...]
+    learnings: tuple[Learning, ...]
     reasons: tuple[str, ...]
     answers: tuple[Answer, ...]
     settle: tuple[str, ...]
@@ -98,6 +100,7 @@ READING = (
 def build(document: Document) -> View:
     """Everything a format has to show, in the order in which it is shown."""
     study, verdict_record = record(document, "study"), record(document, "verdict")
+    found = panels(document)
     answers = tuple(
         Answer(
             part=text(a.get("part")),
@@ -119,13 +122,14 @@ def build(document: Document) -> View:
         moves=moves(document),
         selections=selections(document),
         generations=generations(document),
+        learnings=learnings(document, found),
         reasons=tuple(strings(verdict_record, "reasons")),
         answers=answers,
         settle=tuple(strings(verdict_record, "next")),
         warnings=tuple(warnings),
         failures=_failures(document),
         dropped=_items(study, "dropped", "why"),
-        panels=panels(document),
+        panels=found,
         arms=tuple(_arm(each) for each in records(document, "arms")),
         not_measured=_items(document, "not_measured", "reason"),
         reading=READING,

@@ -13,10 +13,12 @@ from . import _budget as budget
 from ._cells import MEMORY, STEP_CELL, TRAIN, Cell, RunArm, cells, forward_cells, groups, twin_of
 from ._effects import training_memory_key
 from ._errors import OtherStudyError
+from ._executor import Executor, current
 from ._plan import TIMED, Part, Plan
 from ._questions import judged, unsettled
 from ._record import Record, read_record
-from ._workers import WorkerFailedError, in_turn, one_job, queue, side_by_side
+from ._search_told import telling
+from ._workers import WorkerFailedError, at_once, in_turn, one_job, side_by_side
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds that are left of the plan."""
@@ -59,6 +61,7 @@ class Conductor:
     out: Path
     progress: Progress
     goal: Goal | None = None
+    executor: Executor = field(default_factory=current)
     deadline: float = 0.0
     schedule: budget.Schedule = field(default_factory=budget.Schedule)
     prices: budget.Prices = field(default_factory=budget.Prices)
@@ -67,9 +70,10 @@ class Conductor:
         """Do what the plan asks within its budget. Raises `GatewiseError` for bad input and for a crashed worker."""
         started = time.monotonic()
         self.deadline = started + self.plan.budget_s
-        self.prices.side_by_side = min(2, num_cores())
+        self.prices.side_by_side = at_once()
         for part in self.plan.parts:
             check_subject(part)
+        self.executor.check(self.plan)
         if self._nothing_measured():
             budget.check_affordable(self.plan, self.prices, self.plan.budget_s - budget.PREPARE_S, budget.PREPARE_S)
         try:
@@ -112,7 +116,8 @@ class Conductor:
         saved = [arm.get("folder") for arm in record["arms"].values()] if record else []
         if record is None or not all((self._folder(part) / name).is_dir() for name in saved if name):
             self._tell(f"{part.name}: building {len(part.arms)} arms")
-            fresh = one_job(self._job("prepare", part, seed=self.plan.seed), threads=num_cores())
+            with telling(self._folder(part), lambda text: self._tell(f"{part.name}: {text}")):
+                fresh = self._prepared(part)
             if record is not None and fresh["facts"] != record["facts"]:
                 raise OtherStudyError(
                     "the model or the data changed since this study began, so it cannot be resumed"
@@ -126,6 +131,13 @@ class Conductor:
             beside = budget.diagnostics_s(part)
             self.prices.run_least_s[part.name] = budget.RUN_SHARE * (record["training"]["least_s"] + beside)
             self.prices.run_most_s[part.name] = budget.RUN_SHARE * (record["training"]["most_s"] + beside)
+
+    def _prepared(self, part: Part) -> dict[str, Any]:
+        job = self._job("prepare", part, seed=self.plan.seed)
+        found = (one_job(job, threads=num_cores()) for _ in range(1))
+        by_time = any(arm.matching == "time" for arm in part.arms)  # then a width hangs on what is timed here,
+        by_time = by_time or (part.train is not None and part.train.compare_at == "time")  # or the steps of an arm
+        return next(self.executor.alone(found) if by_time else found)
 
     def _first_look(self) -> None:
         """What a first verdict needs, in an order in which the shortest budget still gets one."""
@@ -199,9 +211,8 @@ class Conductor:
                 if not mine:
                     continue
                 jobs = [self._timing_job(part, group, mine, suffix, number) for number in numbers]
-                for number, found in zip(
-                    numbers, in_turn(jobs, threads=threads, recycled=part.measure.allocator == "recycled"), strict=True
-                ):
+                timed = in_turn(jobs, threads=threads, recycled=part.measure.allocator == "recycled")
+                for number, found in zip(numbers, self.executor.alone(timed), strict=True):
                     self.store.add(part.name, number, found)
 
     def _timing_job(
@@ -309,7 +320,7 @@ class Conductor:
                 )
                 for process in numbers
             ]
-            for process, found in zip(numbers, in_turn(jobs), strict=True):
+            for process, found in zip(numbers, self.executor.alone(in_turn(jobs)), strict=True):
                 self.store.add(part.name, process, {STEP_CELL: found})
 
     def _train(self, part: Part) -> None:
@@ -329,7 +340,7 @@ class Conductor:
         ]
         total = settings["seeds"] * len(record.arms)
         self._tell(f"{part.name}: training {len(jobs)} runs of {settings['plan']['steps']} steps")
-        for done, (job, found) in enumerate(queue(jobs, self.prices.side_by_side), 1 + total - len(jobs)):
+        for done, (job, found) in enumerate(self.executor.untimed(jobs), 1 + total - len(jobs)):
             self.store.add(part.name, job["run_seed"], {TRAIN + job["arm"]: found})
             self._tell(f"{part.name}: trained {done} of {total} runs")
             if self._left() < -budget.OVERRUN * self.plan.budget_s:

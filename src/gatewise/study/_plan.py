@@ -29,6 +29,7 @@ GENERATED = ("time_to_first_token", "decode_time", "tokens_per_second", "kv_cach
 
 DIAGNOSTICS = (
     "generalisation_gap",
+    "heldout_accuracy",
     "shifted_loss",
     "slice_gap",
     "gradient_spread",
@@ -49,6 +50,7 @@ MATCHINGS = ("params", "flops", "time", "none")
 """What a gate's width is chosen by; `time` is measured, and only where arms are trained."""
 
 PRECISIONS = ("f32", "bf16")
+COMPARED_AT = ("steps", "time")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -178,7 +180,8 @@ class Train:
     """Arms trained from scratch on equal data, budgets and paired seeds. `steps = 0`: as many as the budget allows.
 
     `learning_rate` is the peak for all arms; 0 takes the workload's own. With `search` (true, or a table of `Search`)
-    each arm finds its own around that one. `precision` is `f32`, or `bf16` for products in bfloat16.
+    each arm finds its own around that one. With `compare_at = "time"` (not `steps`) the arms' schedules are planned to
+    end after the same time. `precision` is `f32`, or `bf16` for products in bfloat16.
     """
 
     seeds: int = 6
@@ -186,6 +189,7 @@ class Train:
     matching: str = "params"
     learning_rate: float = 0.0
     precision: str = "f32"
+    compare_at: str = "steps"
     search: Search | None = None
     metrics: tuple[str, ...] = ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
 
@@ -203,6 +207,9 @@ class Train:
         object.__setattr__(self, "search", search_of(self.search))
         _require(self.precision in PRECISIONS, f"train.precision is {' or '.join(PRECISIONS)}, not {self.precision!r}")
         _require(self.matching in MATCHINGS, f"matching is {', '.join(MATCHINGS)}, not {self.matching!r}")
+        _require(
+            self.compare_at in COMPARED_AT, f"train.compare_at is {' or '.join(COMPARED_AT)}, not {self.compare_at!r}"
+        )
         _require(
             0 <= self.learning_rate < math.inf, f"train.learning_rate must be 0 or more, not {self.learning_rate!r}"
         )

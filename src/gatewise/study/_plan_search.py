@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from gatewise.core import GatewiseError, unknown_name
 
+ENGINES = ("halving", "optuna")
 MOST_SEEDS, MOST_RATES, MOST_RUNGS = 100, 51, 6
 
 
@@ -22,6 +23,8 @@ class Search:
         seeds: runs for each rate. They are other seeds than those that are judged.
         distance: the basin holds the rates whose loss is at most so much above the best, in the loss's unit.
         noise: a second basin, in units of the spread over seeds.
+        engine: `halving`, which is built in, or `optuna`: the same search as one Optuna study for each arm, whose
+            journal stays in the study's folder.
     """
 
     rates: int = 7
@@ -31,12 +34,15 @@ class Search:
     seeds: int = 2
     distance: float = 0.02
     noise: float = 2.0
+    engine: str = "halving"
 
     def __post_init__(self) -> None:
         self._whole("rates", 3, MOST_RATES)
         self._whole("rungs", 1, MOST_RUNGS)
         self._whole("seeds", 1, MOST_SEEDS)
         self._whole("steps", 0, 10**9)
+        if self.engine not in ENGINES:
+            raise unknown_name("engine of train.search", str(self.engine), ENGINES)
         if self.rates % 2 == 0:
             raise GatewiseError(f"train.search.rates must be odd, so that the plan's rate is one, not {self.rates}")
         if 0 < self.steps < 2 ** (self.rungs - 1) * 10:

@@ -101,14 +101,17 @@ def _trained(record: Record) -> Iterator[Question]:
         return
     arms = [arm for arm in record.arms if arm.arm != part.baseline]
     steps_done = {row["steps"] for key, rows in record.rows.items() if key.startswith(TRAIN) for _, row in rows}
-    conditions = {"steps": max(steps_done)} if steps_done else {}
+    at_time = part.train.compare_at == "time"  # then each arm has steps of its own
+    conditions = {"steps": max(steps_done)} if steps_done and not at_time else {}
+    schedules: dict[str, Any] = record.prepared.get("training", {}).get("equal_schedule", {})
     if part.train.steps_timed:
         yield from _step_times(record)
     if "training_memory" in part.train.metrics:
         alone = {"threads": 1, "device": "cpu"}
         yield from _weighed(record, "training_memory", training_memory_key, alone, "training_memory")
     for arm in arms:
-        ask = partial(Question, arm=arm.label, baseline=part.baseline, conditions=conditions, notes=_notes(record, arm))
+        notes = (*_notes(record, arm), *([schedules[arm.arm]["note"]] if arm.arm in schedules else []))
+        ask = partial(Question, arm=arm.label, baseline=part.baseline, conditions=conditions, notes=notes)
         for name in (metric for metric in part.train.metrics if metric in LEARNT and metric != "time_to_target"):
             rule = rule_of(name, part.judge)
             found = seeds(record, name, arm.label, part.baseline, rule)

@@ -5,11 +5,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from gatewise.core import METRICS, Store
+from gatewise.core import METRICS, Metric, Store
 
 from ._budget import first_processes, is_timed
 from ._cells import MEMORY, STEP_CELL, TRAIN, TRAINING_MEMORY, cells, groups
 from ._effects import reached
+from ._equal_time import with_equal_times
 from ._moves import moves
 from ._plan import CALLS, Part, Plan
 from ._questions import judged, overhead_share
@@ -72,7 +73,7 @@ def _part(part: Part, record: Record) -> dict[str, Any]:
     return content | {
         "subject": content["subject"] | {"workload": part.subject.workload or part.subject.model},
         "facts": record.prepared.get("facts", {}),
-        "training": record.prepared.get("training"),
+        "training": with_equal_times(record),
         "processes": processes,
         "first_processes": first_processes(part) if is_timed(part) or part.train else None,
     }
@@ -105,6 +106,12 @@ def _arms(record: Record) -> Iterator[dict[str, Any]]:
         } | {key: value for key, value in facts.items() if key != "folder"}
 
 
+def _unit(record: Record, metric: Metric | None) -> str:
+    """The metric's unit; a loss has the unit that its workload says, where it says one."""
+    unit = metric.unit if metric else "bits/byte"
+    return record.prepared.get("facts", {}).get("loss_unit", unit) if unit == "bits/byte" else unit
+
+
 def _measurement(record: Record, metric: str, label: str, **more: Any) -> dict[str, Any]:
     facts = METRICS.get(metric)
     arm = next((a for a in groups(record.arms, together=True)[0] if a.label == label), None)
@@ -113,7 +120,7 @@ def _measurement(record: Record, metric: str, label: str, **more: Any) -> dict[s
         "part": record.part.name,
         "arm": label,
         "metric": metric,
-        "unit": facts.unit if facts else "bits/byte",
+        "unit": _unit(record, facts),
         "direction": facts.direction if facts else "lower",
         "seed": None,
         "process": None,

@@ -18,7 +18,17 @@ from gatewise.workloads import WORKLOADS, Workload
 from ._generation import speak
 from ._plan import ORIGINAL, Part, from_json, recorded
 from ._prepare import formula_facts, subject_workload, unfair
-from ._training_own import Own, built_as, is_gate, judged_batches, match_by_time, search_rates, time_unfair
+from ._training_own import (
+    Own,
+    built_as,
+    is_gate,
+    judged_batches,
+    match_by_time,
+    match_schedules,
+    schedules_unfair,
+    search_rates,
+    time_unfair,
+)
 
 Run = Callable[[], dict[str, Any]]
 
@@ -78,6 +88,10 @@ def prepare_training(
             "unfair": time_unfair(arm.label, own) if by_time else unfair(counts[arm.label], counts[part.baseline], arm),
         }
     record["training"] = training_facts(made, part, seed=seed, own=own, budget_s=budget_s, folder=folder)
+    if part.train and "heldout_accuracy" in part.train.metrics and hasattr(made, "baselines"):
+        record["training"]["baselines"] = made.baselines()
+    for label, why in schedules_unfair(own).items():
+        record["arms"][label]["unfair"] = record["arms"][label]["unfair"] or why
     return record
 
 
@@ -111,6 +125,8 @@ def training_facts(
             step()
             times.append(time.perf_counter() - start)
         prices[arm.label] = sorted(times)[PRICE_STEPS // 2]
+    if part.train and part.train.compare_at == "time":
+        match_schedules(made, part, own, plan=plan, seed=seed, folder=folder)
     search_rates(made, part, own, plan=plan, step_s=prices, budget_s=budget_s, folder=folder)
     slowest = max(prices.values())
     return {
@@ -129,6 +145,7 @@ def training_facts(
 def _settings(part: Part, made: Any) -> train.TrainPlan:
     """How the arms of a part are trained, but for what each has of its own."""
     plan = replace(train.TrainPlan(), eval_batches=judged_batches(part, made))
+    plan = replace(plan, learning_rate=getattr(made, "learning_rate", plan.learning_rate))
     if part.train is None:
         return plan
     precision = "bf16" if part.train.precision == "bf16" else "f32"
@@ -146,14 +163,13 @@ def run_training(job: dict[str, Any]) -> Run:
     own = Own.of_job(job)
     place, arm = next((i, arm) for i, arm in enumerate(part.arms) if arm.label == job["arm"])
     plan = train.TrainPlan.from_json(job["settings"])
-    rate = own.rate_of(arm, part)
     workload, matching = built_as(made, arm, own)
     folder = Path(job["folder"]) / "runs" / f"{place:02d}-{job['run_seed']}" if job.get("folder") else None
     training = train.TrainRun(
         workload=workload,
         arm=arm.name,
         seed=job["run_seed"],
-        plan=plan if rate is None else replace(plan, learning_rate=rate),
+        plan=own.plan_of(arm, part, plan),
         matching=matching,
         diagnostics=recorded(part.train) if part.train else (),
         checkpoints=None if folder is None else train.Checkpoints(folder=folder, every_s=CHECKPOINT_S),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -12,13 +13,16 @@ from typing import Any
 from gatewise import activations, measure, train
 from gatewise.core import GatewiseError
 
+from ._equal_schedule import scheduled, spoken_steps, step_ratios, unknown_ratio
 from ._plan import Arm, Part, Search
+from ._search_told import SearchTold, write_told
 
 SEARCH_STEPS = 400
 MOST_SHARE = 0.6
 """What searches may take of a study's budget, at most."""
 
 WIDTHS = "matched-by-time.json"
+JOURNAL = "optuna.journal"
 SECONDS, FINAL_SECONDS = 0.8, 3.0
 """How long one width is measured while it is looked for, and at the end."""
 
@@ -29,17 +33,21 @@ class Own:
 
     hidden: dict[str, int] = field(default_factory=dict[str, int])
     rates: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    step_ratios: dict[str, float] = field(default_factory=dict[str, float])
+    """How long a step takes against the baseline's, where schedules are planned to end after the same time."""
+
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def to_json(self) -> dict[str, Any]:
         """What jobs carry."""
-        return {"hidden": self.hidden, "rates": self.rates}
+        return {"hidden": self.hidden, "rates": self.rates, "step_ratios": self.step_ratios}
 
     @classmethod
     def of_job(cls, job: Mapping[str, Any]) -> "Own":
         """What a job carries."""
         own = job.get("own") or {}
-        return cls(hidden=dict(own.get("hidden", {})), rates=dict(own.get("rates", {})))
+        held = {name: dict(own.get(name, {})) for name in ("hidden", "rates", "step_ratios")}
+        return cls(**held)
 
     def rate_of(self, arm: Arm, part: Part) -> float | None:
         """The arm's own rate; None where it has none, for none was asked or every rate of its search diverged.
@@ -51,6 +59,12 @@ class Own:
         if arm.label not in self.rates:
             raise GatewiseError(f"the learning rate of {arm.label} is not in the record; begin the study anew")
         return self.rates[arm.label]
+
+    def plan_of(self, arm: Arm, part: Part, plan: train.TrainPlan) -> train.TrainPlan:
+        """What an arm is trained by: the part's plan at the arm's own rate, and over its own steps. See `rate_of`."""
+        rate, ratio = self.rate_of(arm, part), self.step_ratios.get(arm.label)
+        plan = plan if rate is None else replace(plan, learning_rate=rate)
+        return plan if ratio is None else scheduled(plan, ratio)
 
 
 def is_gate(arm: Arm) -> bool:
@@ -83,8 +97,11 @@ def match_by_time(
 ) -> None:
     """Find the widths of the arms whose matching is `time`, into `own`.
 
-    They are kept in `folder`: killed while it searches rates, a study goes on with the widths that it had.
+    They are kept in `folder`: killed while it searches rates, a study goes on with the widths that it had. This is the
+    first thing done for a part, so an engine of the search that is not installed is refused here.
     """
+    if part.train and part.train.search:
+        rate_search(part.train.search, plan.learning_rate, part.train.steps).check()
     kept = None if folder is None else folder / WIDTHS
     if kept is not None and kept.is_file():
         facts = json.loads(kept.read_text(encoding="utf-8"))
@@ -116,6 +133,36 @@ def _match_by_time(made: Any, part: Part, own: Own, *, plan: train.TrainPlan, se
         found = train.match_time(pair.measured(SECONDS), guess=guess, final=pair.measured(FINAL_SECONDS))
         own.hidden[arm.label] = found.hidden
         own.facts.setdefault("matched_by_time", {})[arm.label] = found.to_json()
+
+
+def match_schedules(
+    made: Any, part: Part, own: Own, *, plan: train.TrainPlan, seed: int, folder: Path | None = None
+) -> None:
+    """Measure each arm's step against the baseline's, into `own`, so that all schedules end after the same time."""
+    baseline = next(arm for arm in part.arms if arm.label == part.baseline)
+    measured: dict[str, Callable[[], list[float]]] = {}
+    for arm in part.arms:
+        if arm.label == part.baseline:
+            continue
+        workload, matching = built_as(made, arm, own)
+        runner = partial(train.step_runner, seed=seed, plan=plan)
+        pair = _Pair(
+            arm=lambda _, made=workload, name=arm.name, step=runner, how=matching: step(made, name, matching=how),
+            baseline=lambda step=runner: step(made, baseline.name, matching=baseline.matching),
+            seed=seed,
+        )
+        measured[arm.label] = partial(pair.measured(FINAL_SECONDS), 0)
+    found = step_ratios(measured, folder=folder)
+    own.step_ratios = {label: float(each["ratio"]) for label, each in found.items()}
+    own.facts["equal_schedule"] = {
+        label: each | {"note": spoken_steps(label, part.baseline, each)} for label, each in found.items()
+    }
+
+
+def schedules_unfair(own: Own) -> dict[str, str]:
+    """By arm, why its schedule is no fair one; those that are fair are not in it."""
+    found: Mapping[str, Mapping[str, Any]] = own.facts.get("equal_schedule", {})
+    return {label: why for label, each in found.items() if (why := unknown_ratio(label, each)) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +215,7 @@ def rate_search(search: Search, middle: float, steps: int) -> train.RateSearch:
         seeds=search.seeds,
         distance=search.distance,
         noise=search.noise,
+        engine=search.engine,
     )
 
 
@@ -189,11 +237,15 @@ def search_rates(
     folder: Path | None,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Each arm's own rate, into `own`. Raises `GatewiseError`, before it begins, for what takes most of the budget."""
+    """Each arm's own rate, into `own`. Raises `GatewiseError`, before it begins, for what takes most of the budget.
+
+    Where it stands is told to `tell`, or else written to `folder`, where `telling` reads it.
+    """
     asked = part.train.search if part.train else None
     if part.train is None or asked is None:
         return
     search = rate_search(asked, plan.learning_rate, part.train.steps)
+    search.check()
     needed = search.budget_steps * sum(step_s.values()) * 1.2
     if needed > MOST_SHARE * budget_s:
         raise GatewiseError(
@@ -201,17 +253,28 @@ def search_rates(
             f"{MOST_SHARE:.0%} of a budget of {budget_s:.0f} s are for it\n"
             f"valid: a budget of {needed / MOST_SHARE:.0f}s, or fewer rates, steps or seeds in train.search"
         )
+    told = tell or (None if folder is None else partial(write_told, folder))
+    seen = SearchTold(tell=told, step_s=[step_s[arm.label] for arm in part.arms])
     found: dict[str, Any] = {}
     began = time.perf_counter()
     for number, arm in enumerate(part.arms):
         workload, matching = built_as(made, arm, own)
-        where = None if folder is None else folder / f"search-{number:02d}"
         result = train.search_rate(
-            workload, arm.name, search=search, plan=plan, matching=matching, folder=where, tell=tell
+            workload,
+            arm.name,
+            search=search,
+            plan=plan,
+            matching=matching,
+            folder=None if folder is None else folder / f"search-{number:02d}",
+            journal=None if folder is None else folder / JOURNAL,
+            tell=partial(seen, number, arm.label),
         )
         own.rates[arm.label] = result.chosen
         found[arm.label] = result.to_json() | {"matching": arm.matching}
+    journal = None if folder is None else _publish(folder / JOURNAL)
     own.facts["search"] = {
+        "engine": asked.engine,
+        "journal": journal,
         "arms": found,
         "rates": list(search.rates),
         "rung_steps": list(search.rung_steps),
@@ -220,3 +283,17 @@ def search_rates(
         "noise": search.noise,
         "seconds": time.perf_counter() - began,
     }
+
+
+def _publish(journal: Path) -> str | None:
+    """Copy a finished journal to where the study's folder is kept; its name there, or None where there is none.
+
+    A part's own folder (`arms/N` in the study's) is deleted when the study is done.
+    """
+    if not journal.is_file():
+        return None
+    target = journal.parent.parent.parent / f"search-{journal.parent.name}.optuna.journal"
+    unfinished = target.with_suffix(".unfinished")
+    shutil.copyfile(journal, unfinished)
+    unfinished.replace(target)
+    return target.name

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from gatewise.core import METRICS, Comparison, Verdict
@@ -268,7 +269,26 @@ def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:
                 f"{prefix(record.part.name)}two identical copies of {answer.question.baseline} did not come out "
                 f"equivalent{at(answer.question.conditions, tokens=_lengths(found))}; nothing measured there is judged."
             )
+    warnings += _below_baselines(record)
     for note in dict.fromkeys(note for answer in found for note in answer.question.notes):
         arms = listed(list(dict.fromkeys(a.question.arm for a in found if note in a.question.notes)))
         warnings.append(f"{prefix(record.part.name)}{arms}: {note}.")
     return warnings
+
+
+def _below_baselines(record: Record) -> list[str]:
+    """For each arm whose mean held-out accuracy does not reach a simple answer's: that it does not."""
+    simple: dict[str, float | None] = (record.prepared.get("training") or {}).get("baselines") or {}
+    reached: dict[str, list[float]] = {}
+    for key, rows in record.rows.items():
+        for _, row in rows if key.startswith(TRAIN) else ():
+            value = row["diagnostics"].get("heldout_accuracy")
+            if value is not None:
+                reached.setdefault(key[len(TRAIN) :].partition("|")[0], []).append(value)
+    return [
+        f"{prefix(record.part.name)}the held-out accuracy of {arm}, {percent(fmean(values))}, is below that of {name}, "
+        f"{percent(value)}."
+        for arm, values in reached.items()
+        for name, value in simple.items()
+        if value is not None and fmean(values) < value
+    ]

@@ -36,7 +36,7 @@ def change(metric: str, comparison: Comparison) -> str:
         return "not measured"
     if metric == "output_difference":
         return f"mean cosine {1 - estimate:.4f} to the baseline's outputs"
-    if metric == "quality":
+    if metric in ("quality", "heldout_accuracy"):
         return f"{estimate * 100:+.1f} points of accuracy".replace("-", "−")
     if comparison.kind == "difference":
         return f"{estimate:+.4g}".replace("-", "−")

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from ._workers import PARENT
+
 JOBS = {
     "prepare": "._jobs:prepare",
     "latency": "._timing:latency",
@@ -29,8 +31,8 @@ def _die_with_parent() -> None:
     """On Linux a worker never outlives a study that was killed: it would disturb the one that resumes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
-        os._exit(1)
+    if str(os.getppid()) != os.environ.get(PARENT, str(os.getppid())):
+        os._exit(1)  # it was gone before the line above
 
 
 def _load(job: dict[str, Any]) -> Callable[[], dict[str, Any]]:

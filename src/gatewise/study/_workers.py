@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from gatewise.core import GatewiseError
+from gatewise.core import GatewiseError, num_cores
 
 RECYCLED = {
     # glibc's own largest mmap threshold, and no trimming: what a call frees, the next one takes without page faults.
@@ -21,14 +21,36 @@ RECYCLED = {
 }
 
 
+PARENT = "GATEWISE_PARENT"
+"""The variable that tells a worker the process it must not outlive."""
+
+
+def at_once() -> int:
+    """How many untimed processes of a study this machine runs side by side."""
+    return min(2, num_cores())
+
+
 class WorkerFailedError(Exception):
-    """A worker ended without an answer: a crash, not a result. Carries the last lines it printed."""
+    """A worker ended without an answer: a crash, not a result. Carries the last lines it printed.
+
+    `killed`: by a signal, so from outside or for memory; else by an error of its own, which would come again.
+    """
+
+    def __init__(self, words: str, killed: bool = False) -> None:
+        super().__init__(words, killed)
+        self.words = words
+        self.killed = killed
+
+    def __str__(self) -> str:
+        return self.words
 
 
 class Worker:
     """One fresh process. `load` sends a job, `ready` waits until it has loaded, `run` gives the word and the answer."""
 
-    def __init__(self, *, threads: int = 1, recycled: bool = False) -> None:
+    def __init__(
+        self, *, threads: int = 1, recycled: bool = False, cwd: str | None = None, memory_bytes: int | None = None
+    ) -> None:
         environment = dict(
             os.environ,
             **(RECYCLED if recycled else {}),
@@ -37,6 +59,7 @@ class Worker:
             OMP_NUM_THREADS=str(threads),
             MKL_NUM_THREADS=str(threads),
             PYTHONWARNINGS="ignore",
+            **{PARENT: str(os.getpid())},
         )
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
@@ -47,7 +70,10 @@ class Worker:
             text=True,
             encoding="utf-8",
             env=environment,
+            cwd=cwd,
         )
+        if memory_bytes and sys.platform == "linux":
+            limit_memory(self._process.pid, memory_bytes)
 
     def load(self, job: dict[str, Any]) -> None:
         """Send a job; returns at once."""
@@ -68,24 +94,28 @@ class Worker:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerFailedError(self._last_words()) from None
+            raise self._failure() from None
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailedError(self._last_words())
+            raise self._failure()
         content = json.loads(line)
         if "error" in content:
             raise GatewiseError(content["error"])
         return content
 
-    def _last_words(self) -> str:
+    def _failure(self) -> WorkerFailedError:
         code = self._process.wait()
         self._errors.seek(0)
         text = self._errors.read().decode(errors="replace").strip()
         ended = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-        return f"{ended}: {text.splitlines()[-1]}" if text else ended
+        return WorkerFailedError(f"{ended}: {text.splitlines()[-1]}" if text else ended, killed=code < 0)
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
 
     def close(self) -> None:
         """End the process and wait for it."""
@@ -96,6 +126,14 @@ class Worker:
                 with suppress(BrokenPipeError):  # what was still to be sent has nobody left to read it
                     stream.close()
         self._errors.close()
+
+
+def limit_memory(process: int, memory_bytes: int) -> None:
+    """Bound the data of a process: beyond it, its own allocation fails and nobody else's."""
+    import resource
+
+    with suppress(ProcessLookupError):  # it has ended already, and whoever waits for it will hear why
+        resource.prlimit(process, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from ._arm import train_arm as train_arm
 from ._basin import Basin as Basin
 from ._basin import basin as basin
 from ._checkpoint import Checkpoints as Checkpoints
+from ._checkpoint import ways as ways
 from ._diagnostics import DIAGNOSTICS as DIAGNOSTICS
 from ._efficiency import AtEqualTime as AtEqualTime
 from ._efficiency import SpeedUp as SpeedUp
@@ -13,6 +14,13 @@ from ._efficiency import speed_up as speed_up
 from ._match_time import TimeMatch as TimeMatch
 from ._match_time import match_time as match_time
 from ._memory import training_memory as training_memory
+from ._parallel import Alone as Alone
+from ._parallel_ranks import PARALLEL as PARALLEL
+from ._parallel_ranks import TIMEOUT_S as TIMEOUT_S
+from ._parallel_ranks import AgreedError as AgreedError
+from ._parallel_ranks import Ranks as Ranks
+from ._parallel_ranks import joined as joined
+from ._parallel_ranks import launched as launched
 from ._plan import MIN_STEPS as MIN_STEPS
 from ._plan import TrainPlan as TrainPlan
 from ._plan import run_seconds as run_seconds

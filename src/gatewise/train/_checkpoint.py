@@ -58,7 +58,10 @@ class Checkpoints:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What a checkpoint holds. `identity` says whose it is."""
+    """What a checkpoint holds. `identity` says whose it is, `ways` what its steps ran on, in order.
+
+    Any number of processes goes on from it: weights and moments are whole, whoever wrote them.
+    """
 
     done: int
     order: str
@@ -68,6 +71,7 @@ class Kept:
     identity: dict[str, str]
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
+    ways: tuple[str, ...] = ()
 
 
 class Run(Protocol):
@@ -144,6 +148,7 @@ def write(checkpoints: Checkpoints, kept: Kept) -> Path:
             "seconds": kept.seconds,
             "diagnostics": list(kept.diagnostics),
             "identity": kept.identity,
+            "ways": list(kept.ways),
             "sha256": {name: _hash(unfinished / name) for name in (WEIGHTS, MOMENTS)},
         }
         (unfinished / STATE).write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
@@ -206,6 +211,12 @@ def latest(folder: Path, check: Callable[[dict[str, Any]], None]) -> Kept | None
     return None
 
 
+def ways(folder: Path) -> tuple[str, ...]:
+    """What the steps of a folder's newest checkpoint ran on, in order; empty where there is none."""
+    found = sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
+    return tuple(json.loads((found[0] / STATE).read_text(encoding="utf-8")).get("ways", ())) if found else ()
+
+
 def _state(path: Path) -> dict[str, Any]:
     state = json.loads((path / STATE).read_text(encoding="utf-8"))
     if not isinstance(state, dict) or state["format"] != FORMAT:
@@ -230,4 +241,5 @@ def _read(path: Path, state: dict[str, Any]) -> Kept:
         identity=state["identity"],
         weights=load_file(path / WEIGHTS),
         moments=load_file(path / MOMENTS),
+        ways=tuple(state.get("ways", ())),
     )

@@ -44,6 +44,21 @@ class ShiftedLoss(Diagnostic):
         return {"shifted_loss": mean_loss(workload, self.run.model, batches)}
 
 
+class HeldoutAccuracy(Diagnostic):
+    """The share of held-out items whose most likely class is their own, with the last weights."""
+
+    needs = ("correct",)
+
+    def finish(self, heldout_loss: float) -> Found:
+        del heldout_loss
+        workload: Any = self.run.workload
+        self.run.model.eval()
+        with torch.inference_mode():
+            hits = torch.cat([workload.correct(self.run.model, batch) for batch in self.run.heldout])
+        self.run.model.train()
+        return {"heldout_accuracy": hits.double().mean().item()}
+
+
 class SliceGap(Diagnostic):
     """The held-out loss of the worst slice minus that of the best; `slice_loss.NAME` is each slice's own.
 

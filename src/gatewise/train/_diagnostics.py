@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gatewise.core import GatewiseError, unknown_name
 
 from ._diagnose_gradients import CurvatureSpread, GradientSpread
-from ._diagnose_losses import GeneralisationGap, ShiftedLoss, SliceGap
+from ._diagnose_losses import GeneralisationGap, HeldoutAccuracy, ShiftedLoss, SliceGap
 from ._diagnose_units import DeadUnits
 from ._diagnose_use import HiddenUse
 from ._diagnostic import Diagnostic
@@ -13,6 +13,7 @@ from ._workload import TrainWorkload
 
 DIAGNOSTICS: dict[str, type[Diagnostic]] = {
     "generalisation_gap": GeneralisationGap,
+    "heldout_accuracy": HeldoutAccuracy,
     "shifted_loss": ShiftedLoss,
     "slice_gap": SliceGap,
     "gradient_spread": GradientSpread,

@@ -25,9 +25,9 @@ def check_precision(precision: str) -> None:
         )
 
 
-def autocast(precision: str) -> AbstractContextManager[object]:
+def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[object]:
     """Held open over forward and loss of a step. Weights, gradients, optimiser state and evaluations stay float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def precision_words(precision: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,10 +13,12 @@ from torch.utils import deterministic
 from ._checkpoint import Checkpoints, Kept, check_same, identity, latest, write
 from ._diagnostic import Found, TrainingRun
 from ._diagnostics import DIAGNOSTICS, check_diagnostics
+from ._parallel import Alone
 from ._plan import TrainPlan
+from ._precision import check_precision
 from ._result import TrainResult
 from ._trainer import Trainer
-from ._workload import TrainWorkload
+from ._workload import Batch, TrainWorkload
 
 Progress = Callable[[int, float], None]
 
@@ -28,6 +30,8 @@ class TrainRun:
     With `checkpoints` the run outlives its process: `train` goes on from the newest whole checkpoint, and curve,
     weights and the order of the data are bit by bit those of a run that was never interrupted, on one machine. The
     diagnostics' states are kept too. Without `checkpoints` nothing is written.
+
+    With `processes` of several ranks (see `joined`) each of them has this run and calls `train`; the first one writes.
     """
 
     workload: TrainWorkload
@@ -39,6 +43,7 @@ class TrainRun:
     checkpoints: Checkpoints | None = None
     heldout_from: int = 0
     """The first of the held-out batches that the curve is taken over."""
+    processes: Alone = field(default_factory=Alone)
 
     def train(
         self,
@@ -49,11 +54,11 @@ class TrainRun:
     ) -> TrainResult:
         """Train to the end, or until so many steps are done: then no final loss is given, and a later call goes on.
 
-        Where there are checkpoints one is written at the end of either.
+        Where there are checkpoints one is written at the end of either. `finish` is called with the whole model, and
+        on the first of several ranks only.
 
         Raises `GatewiseError` for bad input, and for checkpoints that belong to another run or are damaged.
         """
-        check_diagnostics(self.diagnostics, self.workload)
         last = self.plan.steps if until is None else min(until, self.plan.steps)
         with _reproducible(self.plan.threads, self.seed):
             return _Going(self, last).train(progress, finish)
@@ -67,36 +72,49 @@ class _Going:
         self.before_s = 0.0
         self.curve: list[tuple[int, float]] = []
         plan, workload = run.plan, run.workload
-        model = workload.fresh(run.arm, seed=run.seed, matching=run.matching)
-        self.trainer = Trainer(workload, model, seed=run.seed, plan=plan)
-        end = None if plan.eval_batches is None else run.heldout_from + plan.eval_batches
-        self.heldout = workload.heldout_batches()[run.heldout_from : end]
+        model, self.heldout, self.identity = run.processes.together(self._made)
+        run.processes.agree(self.identity)
+        self.trainer = Trainer(workload, model, seed=run.seed, plan=plan, processes=run.processes)
         looked = TrainingRun(workload=workload, model=model, plan=plan, seed=run.seed, heldout=self.heldout)
         self.trainer.watch = tuple(DIAGNOSTICS[name](looked) for name in run.diagnostics)
         self.saved = 0
         self.saved_at = time.perf_counter()
-        self.identity: dict[str, str] = {}
+        self.ways: tuple[str, ...] = ()
         if run.checkpoints is not None:
-            self.identity = identity(run, model)
             self._resume(run.checkpoints)
 
+    def _made(self) -> tuple[nn.Module, Sequence[Batch], dict[str, str]]:
+        """What each process makes for itself, and everything that may be wrong with it."""
+        run, plan, workload = self.run, self.run.plan, self.run.workload
+        check_diagnostics(run.diagnostics, workload)
+        check_precision(plan.precision)
+        model = workload.fresh(run.arm, seed=run.seed, matching=run.matching)
+        run.processes.check(model, workload.train_batch(0, run.seed, plan.batch), run.diagnostics)
+        end = None if plan.eval_batches is None else run.heldout_from + plan.eval_batches
+        needed = run.checkpoints is not None or run.processes.size > 1
+        return model, workload.heldout_batches()[run.heldout_from : end], identity(run, model) if needed else {}
+
     def _resume(self, checkpoints: Checkpoints) -> None:
-        kept = latest(checkpoints.folder, lambda found: check_same(checkpoints.folder, found, self.identity))
+        kept = self.run.processes.kept(
+            lambda: latest(checkpoints.folder, lambda found: check_same(checkpoints.folder, found, self.identity))
+        )
         if kept is None:
             return
         self.trainer.restore(kept.weights, kept.moments)
         self.trainer.done, self.trainer.order = kept.done, kept.order
-        self.curve, self.before_s, self.saved = list(kept.curve), kept.seconds, kept.done
+        self.curve, self.before_s, self.saved, self.ways = list(kept.curve), kept.seconds, kept.done, kept.ways
         for each, state in zip(self.trainer.watch, kept.diagnostics, strict=True):
             each.restore(state)
 
     def _keep(self, *, force: bool = False) -> None:
-        checkpoints, trainer = self.run.checkpoints, self.trainer
+        checkpoints, trainer, processes = self.run.checkpoints, self.trainer, self.run.processes
         if checkpoints is None or trainer.done == self.saved:
             return
         waited = time.perf_counter() - self.saved_at
-        if not (force or checkpoints.due(trainer.done - self.saved, waited)):
+        if not (force or processes.said(checkpoints.due(trainer.done - self.saved, waited))):
             return
+        if not self.ways or self.ways[-1] != processes.words:
+            self.ways = (*self.ways, processes.words)
         kept = Kept(
             done=trainer.done,
             order=trainer.order,
@@ -106,8 +124,9 @@ class _Going:
             identity=self.identity,
             weights=trainer.weights(),
             moments=trainer.moments(),
+            ways=self.ways,
         )
-        write(checkpoints, kept)
+        processes.first(lambda: str(write(checkpoints, kept)))
         self.saved, self.saved_at = trainer.done, time.perf_counter()
 
     def _seconds(self) -> float:
@@ -124,7 +143,7 @@ class _Going:
             for each in trainer.watch:
                 found |= each.finish(self.curve[-1][1])
             if finish is not None:
-                finish(trainer.model)
+                self._finish(finish)
         return TrainResult(
             arm=run.arm,
             seed=run.seed,
@@ -139,9 +158,22 @@ class _Going:
             diagnostics={name: v if v is None or math.isfinite(v) else None for name, v in found.items()},
         )
 
+    def _finish(self, finish: Callable[[nn.Module], object]) -> None:
+        run, trainer = self.run, self.trainer
+        model = run.processes.plain(
+            trainer.model,
+            trainer.weights(),
+            lambda: run.workload.fresh(run.arm, seed=run.seed, matching=run.matching),
+        )
+
+        def give() -> None:
+            finish(model)
+
+        run.processes.first(give)
+
     def _go(self, progress: Progress | None) -> str | None:
         """The steps, points of the curve added as they come. Returns why it ended early, or None."""
-        trainer = self.trainer
+        trainer, run = self.trainer, self.run
         while trainer.done < self.last:
             if not math.isfinite(trainer.step()):
                 return f"NaN/inf loss at step {trainer.done}"
@@ -150,7 +182,7 @@ class _Going:
                 if not math.isfinite(value):
                     return f"NaN/inf held-out loss at step {trainer.done}"
                 self.curve.append((trainer.done, value))
-                if progress is not None:
+                if progress is not None and run.processes.rank == 0:
                     progress(trainer.done, value)
             self._keep()
         return None

@@ -7,19 +7,22 @@ not a third; with one rung every rate is trained to the end, which is what a bas
 
 The seeds are not those of the judged runs, and neither are the held-out batches where there are two or more.
 
+Which rates go on is an engine's to say: `Halving` here, or Optuna's study in `_search_optuna`, by the same rule.
+
 Source: Jamieson and Talwalkar 2016, Non-stochastic Best Arm Identification (arXiv 1502.07943).
 """
 
+import contextlib
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, variance
-from typing import Any
+from typing import Any, Protocol
 
-from gatewise.core import GatewiseError
+from gatewise.core import GatewiseError, unknown_name
 
 from ._basin import Basin, basin
 from ._checkpoint import Checkpoints
@@ -35,7 +38,70 @@ CHECKPOINT_S = 20.0
 _SHARE = 4
 """One held-out batch in so many is the search's own."""
 
-Tell = Callable[[str], None]
+ENGINES = ("halving", "optuna")
+"""What says which rates go on: the same rule, the same budget and the same record; `optuna` leaves a journal too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchStep:
+    """Where one arm's search stands before it trains a rate to a rung.
+
+    Attributes:
+        rung, rungs: this one, from 1, and how many.
+        until: steps of a run at this rung.
+        number, standing: this rate, from 1, and how many are trained to this rung.
+        done, budget: optimiser steps of the arm's search so far, and of all of it.
+    """
+
+    arm: str
+    rung: int
+    rungs: int
+    until: int
+    number: int
+    standing: int
+    done: int
+    budget: int
+
+    def __str__(self) -> str:
+        return f"rate of {self.arm}: rung {self.rung} of {self.rungs}, rate {self.number} of {self.standing}"
+
+
+Tell = Callable[[SearchStep], None]
+
+
+class Engine(Protocol):
+    """Which rates go on. It is told the mean loss of each rate at each rung (infinite where a run failed)."""
+
+    def report(self, place: int, steps: int, loss: float) -> None:
+        """The rate at a place of the grid has this mean loss after so many steps."""
+        ...
+
+    def keep(self, standing: Sequence[int], steps: int, count: int) -> list[int]:
+        """The `count` best places of those that stand, rising; the others have ended."""
+        ...
+
+    def best(self, standing: Sequence[int], steps: int) -> int:
+        """The best place at the end."""
+        ...
+
+
+class Halving:
+    """The engine that is built in. Of equal losses the lower rate goes on."""
+
+    def __init__(self) -> None:
+        self._losses: dict[tuple[int, int], float] = {}
+
+    def report(self, place: int, steps: int, loss: float) -> None:
+        """Remember a loss."""
+        self._losses[place, steps] = loss
+
+    def keep(self, standing: Sequence[int], steps: int, count: int) -> list[int]:
+        """The best of those that stand, rising."""
+        return sorted(sorted(standing, key=lambda place: (self._losses[place, steps], place))[:count])
+
+    def best(self, standing: Sequence[int], steps: int) -> int:
+        """The best at the end."""
+        return self.keep(standing, steps, 1)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +115,7 @@ class RateSearch:
         seeds: how many runs a rate gets.
         distance: of a basin, in the loss's unit.
         noise: of a basin, in units of the spread over seeds.
+        engine: one of `ENGINES`.
     """
 
     rates: tuple[float, ...]
@@ -57,13 +124,23 @@ class RateSearch:
     seeds: int = 2
     distance: float = 0.02
     noise: float = 2.0
+    engine: str = "halving"
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown_name("engine of a search", self.engine, ENGINES)
         rising = all(a < b for a, b in pairwise(self.rates))
         if len(self.rates) < 2 or not rising or not all(0 < rate < math.inf for rate in self.rates):
             raise GatewiseError(f"a search needs two or more rising rates above 0, not {list(self.rates)!r}")
         if self.rungs < 1 or self.seeds < 1 or self.steps < 2 ** (self.rungs - 1):
             raise GatewiseError(f"{self.steps} steps, {self.rungs} rungs and {self.seeds} seeds make no search")
+
+    def check(self) -> None:
+        """Raises `MissingExtraError` where the engine is not installed."""
+        if self.engine == "optuna":
+            from ._search_optuna import check_installed
+
+            check_installed()
 
     @property
     def rung_steps(self) -> tuple[int, ...]:
@@ -138,23 +215,36 @@ def search_rate(
     plan: TrainPlan,
     matching: str = "params",
     folder: Path | None = None,
+    journal: Path | None = None,
     tell: Tell | None = None,
 ) -> RateFound:
     """Search one arm's rate. `plan` gives everything but rate and steps. The same search gives the same bits.
 
     With `folder` the runs are kept there while the search goes on: killed, it goes on where it stood. A rate that
-    diverges is a result, of that rate. Raises `GatewiseError` for an arm that cannot be built.
+    diverges is a result, of that rate.
+
+    `journal` is Optuna's, where that is the engine: one file may hold the searches of many arms, each a study named
+    after its folder and arm. Without one it stands in the folder.
+
+    Raises `GatewiseError` for an arm that cannot be built and for a journal of another search, and `MissingExtraError`
+    for an engine that is not installed.
     """
+    search.check()
     run = TrainRun(workload=workload, arm=arm, seed=SEARCH_SEED, plan=plan, matching=matching)
-    if folder is not None:
-        return _Search(run, search, folder).run(tell)
-    with tempfile.TemporaryDirectory() as temporary:
-        return _Search(run, search, Path(temporary)).run(tell)
+    with contextlib.ExitStack() as stack:
+        kept = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        engine: Engine = Halving()
+        if search.engine == "optuna":
+            from ._search_optuna import OptunaHalving
+
+            name = f"{folder.name}: {arm}" if folder else arm
+            engine = OptunaHalving(search, study=name, journal=journal or kept / "optuna.journal")
+        return _Search(run, search, kept, engine).run(tell)
 
 
 class _Search:
-    def __init__(self, run: TrainRun, search: RateSearch, folder: Path) -> None:
-        self.arm, self.search, self.folder = run.arm, search, folder
+    def __init__(self, run: TrainRun, search: RateSearch, folder: Path, engine: Engine) -> None:
+        self.arm, self.search, self.folder, self.engine = run.arm, search, folder, engine
         self.heldout_from = heldout_split(len(run.workload.heldout_batches()))[1]
         ends = search.rung_steps
         plan = replace(run.plan, steps=ends[-1], eval_every=ends[0], eval_from=0.0, eval_batches=None)
@@ -171,17 +261,13 @@ class _Search:
         stopped: dict[int, int] = {}
         rungs: list[dict[str, Any]] = []
         for rung, until in enumerate(search.rung_steps):
-            for number, place in enumerate(standing, 1):
-                if tell is not None:
-                    tell(f"learning rate of {self.arm}: {until} steps, rate {number} of {len(standing)}")
-                self.found[place] = [self._train(place, seed, until) for seed in range(search.seeds)]
+            self._train_rung(rung, standing, tell)
             rungs.append(self._rung(standing, until))
             if rung + 1 < search.rungs:
-                ranked = sorted(standing, key=lambda place: (self._mean(place, until), place))
-                kept = sorted(ranked[: search.standing[rung + 1]])
+                kept = self.engine.keep(standing, until, search.standing[rung + 1])
                 stopped |= dict.fromkeys((place for place in standing if place not in kept), until)
                 standing = kept
-        best = min(standing, key=lambda place: self._mean(place, search.rung_steps[-1]))
+        best = self.engine.best(standing, search.rung_steps[-1])
         runs = [run for mine in self.found.values() for run in mine]
         return RateFound(
             arm=self.arm,
@@ -194,6 +280,26 @@ class _Search:
             heldout_shared=self.heldout_from == 0,
             seeds=tuple(SEARCH_SEED + seed for seed in range(search.seeds)),
         )
+
+    def _train_rung(self, rung: int, standing: list[int], tell: Tell | None) -> None:
+        search, until = self.search, self.search.rung_steps[rung]
+        for number, place in enumerate(standing, 1):
+            if tell is not None:
+                done = sum(run.steps for mine in self.found.values() for run in mine)
+                tell(
+                    SearchStep(
+                        arm=self.arm,
+                        rung=rung + 1,
+                        rungs=search.rungs,
+                        until=until,
+                        number=number,
+                        standing=len(standing),
+                        done=done,
+                        budget=search.budget_steps,
+                    )
+                )
+            self.found[place] = [self._train(place, seed, until) for seed in range(search.seeds)]
+            self.engine.report(place, until, self._mean(place, until))
 
     def _losses(self, place: int, steps: int) -> list[float]:
         """The loss of each seed after so many steps; infinite where the run failed."""

@@ -1,6 +1,7 @@
 """Models with their data, their metric and their target, all offline."""
 
 from ._stochastic import StochasticGELU as StochasticGELU
+from ._supervised import Supervised as Supervised
 from ._table import WORKLOADS as WORKLOADS
 from ._table import workload as workload
 from ._units import HiddenUnits as HiddenUnits

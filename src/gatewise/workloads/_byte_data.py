@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gatewise.core import GatewiseError
 
+from ._file_source import FileText
 from ._stdlib_source import StdlibText
 from ._synthetic_source import SyntheticText
 
@@ -40,10 +41,17 @@ class Source(Protocol):
 SOURCES: dict[str, Source] = {"stdlib": StdlibText(), "synthetic": SyntheticText()}
 
 
+@lru_cache(maxsize=4)
+def source_of(name: str) -> Source:
+    """One of `SOURCES`, or a user's own text as `file:PATH`."""
+    kind, _, path = name.partition(":")
+    return FileText(path) if kind == "file" else SOURCES[name]
+
+
 @lru_cache(maxsize=6)
 def text_of(source: str, side: str) -> Bytes:
     """One side of a source as numbers."""
-    return np.frombuffer(SOURCES[source].text(side), dtype=np.uint8)
+    return np.frombuffer(source_of(source).text(side), dtype=np.uint8)
 
 
 def windows(text: Bytes, starts: np.ndarray[Any, Any], tokens: int) -> Batch:
@@ -55,7 +63,11 @@ def windows(text: Bytes, starts: np.ndarray[Any, Any], tokens: int) -> Batch:
 def spread_starts(length: int, count: int, tokens: int) -> np.ndarray[Any, Any]:
     """Where `count` windows start, evenly spread over a text; shuffled once, so any prefix is a fair sample."""
     if count * tokens >= length:
-        raise GatewiseError(f"the text has {length} bytes: too few for {count} windows of {tokens}")
+        fewer = max(1, (length - 1) // tokens)
+        raise GatewiseError(
+            f"the text has {length} bytes: too few for {count} windows of {tokens}\n"
+            f"valid: heldout_windows of at most {fewer}, or a shorter context"
+        )
     starts = np.linspace(0, length - tokens - 1, count).astype(np.int64)
     return np.random.default_rng(0).permutation(starts)
 
@@ -71,7 +83,7 @@ def spread(source: str, side: str, count: int, batch: int, tokens: int) -> tuple
 @lru_cache(maxsize=4)
 def spread_slices(source: str, count: int, batch: int, tokens: int) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
     """The names of the slices, and for each y_BT of the held-out windows the index of its bytes' slices."""
-    names, marks = SOURCES[source].slices()
+    names, marks = source_of(source).slices()
     marked = np.frombuffer(marks, dtype=np.uint8)
     starts = spread_starts(len(marked), count, tokens)
     return names, tuple(windows(marked, starts[i : i + batch], tokens)[1] for i in range(0, count, batch))

@@ -23,6 +23,9 @@ WORKLOADS: Registry[Callable[..., Workload]] = Registry(
         "causal-lm": "._causal_lm:CausalLMWorkload",
         "convnet": "._images:ConvNetWorkload",
         "vit": "._images:ViTWorkload",
+        "mnist-5k": "._mlps:MNISTWorkload",
+        "digits": "._mlps:DigitsWorkload",
+        "wordnet": "._wordnet:WordNetWorkload",
         "forecaster": "._forecaster:ForecasterWorkload",
     },
 )
@@ -39,13 +42,25 @@ def workload(
 ) -> Workload:
     """The workload of a plan's subject: one of the table, a folder, or `package.module:function`.
 
-    `options` set fields of a workload of the table, such as `{"dim": 96}` of `byte-lm`.
+    `options` set fields of a workload of the table, such as `{"dim": 96}` of `byte-lm`, or of one's own class. What
+    `package.module:name` names is a function that returns a model (see `FunctionModel`) or a subclass of `Workload`.
 
     Raises:
         GatewiseError: unknown names and options, folders without a model, files of a kind that is not read.
     """
     if name:
         return with_options(name, WORKLOADS[name], options or {})
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", model) and not Path(model).is_dir():
+        if data:
+            raise GatewiseError("data in the plan goes with a folder; package.module:function returns its own data")
+        from ._function import FunctionModel
+        from ._own import own_workload
+
+        made = own_workload(model, options or {})
+        if made is not None:
+            return made
+        if not options:
+            return FunctionModel(model)
     if options:
         raise GatewiseError("options go with a workload of the table, not with a model of your own")
     path = Path(model)
@@ -53,12 +68,6 @@ def workload(
         from ._encoder import TextModel
 
         return TextModel(path, data=data, text=text, target=target)
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", model):
-        if data:
-            raise GatewiseError("data in the plan goes with a folder; package.module:function returns its own data")
-        from ._function import FunctionModel
-
-        return FunctionModel(model)
     if path.suffix == ".onnx" and path.exists():
         raise GatewiseError("ONNX files cannot be evaluated yet; give the PyTorch model they came from")
     if path.suffix in (".bin", ".pt", ".pth", ".pkl"):

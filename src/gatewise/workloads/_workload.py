@@ -39,6 +39,9 @@ class Workload(ABC):
     own_arms: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Arms beyond the table of activations that this workload alone builds: what stands in their records."""
 
+    sizes: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """Options by the name of a size, which the option `size` sets together; what is named beside it wins."""
+
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Where model and data come from, with the data's hash; part of every record."""
