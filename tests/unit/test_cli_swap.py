@@ -23,6 +23,15 @@ def mlp():
     return model, torch.randn(64, 8)
 
 
+def nearest(rows):
+    """The ten nearest other rows of each row by cosine, in plain NumPy."""
+    unit = rows.double().numpy()
+    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    np.fill_diagonal(likeness, -np.inf)
+    return np.argsort(-likeness, axis=1, kind="stable")[:, :10].tolist()
+
+
 @pytest.fixture
 def swap(capsys):
     top = argparse.ArgumentParser()
@@ -101,6 +110,12 @@ def test_a_fitted_and_reduced_swap_of_texts(swap, tmp_path, bert):
     assert [step["name"] for step in report["steps"]] == ["plain", "fitted", "reduced"]
     assert report["steps"][0]["rows"] == 90 * 6
     assert report["held_out"]["items"] == 30
+    assert report["ecosystem"]["reads"] is False
+    assert "no gated feed-forward block" in report["ecosystem"]["reason"]
+    near = report["held_out"]["neighbours"]
+    assert near["items"] == 30
+    assert 0 <= near["top1"] <= 1
+    assert 0.5 < near["top10"] <= 1
     assert abs(report["parameters_after"] / report["parameters_before"] - 1) < 0.02
     assert (out / "tokenizer.json").exists()
     assert surgery.weights_state(surgery.load(out)) == report["weights_state"]
@@ -111,6 +126,16 @@ def test_a_healed_swap(swap, tmp_path, calibration):
     out = tmp_path / "out"
     report = json.loads(swap(f"{__name__}:mlp", *words, "--out", out, "--json"))
     assert report["healing"]["after"]["rms"] <= report["healing"]["before"]["rms"]
+    model, _ = mlp()
+    x = torch.from_numpy(np.load(calibration)["input_0"])[3::4]
+    with torch.no_grad():
+        for told, new in ((report["held_out"], surgery.load(out)),):
+            one, other = (nearest(each(x)) for each in (model, new))
+            shared = [len(set(a) & set(b)) / 10 for a, b in zip(one, other, strict=True)]
+            same = [a[0] == b[0] for a, b in zip(one, other, strict=True)]
+            assert told["neighbours"]["top10"] == pytest.approx(sum(shared) / len(shared), abs=1e-9)
+            assert told["neighbours"]["top1"] == pytest.approx(sum(same) / len(same), abs=1e-9)
+    assert report["held_out_before_healing"]["items"] == report["held_out"]["items"] == 256
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.npz", "out"]
     assert "healed: stopped by" in swap(f"{__name__}:mlp", *words, "--out", tmp_path / "again")
 
@@ -138,6 +163,73 @@ def test_texts_for_a_model_without_a_tokenizer_are_refused(swap, tmp_path):
     texts.write_text("\n".join(SENTENCES), encoding="utf-8")
     with pytest.raises(GatewiseError, match="tokenizer"):
         swap(f"{__name__}:mlp", "--to", "swiglu", "--keep-function", "--calibration", texts, "--out", tmp_path / "out")
+
+
+def test_a_scalar_swap_is_read_by_transformers_too(swap, tmp_path, bert):
+    transformers = pytest.importorskip("transformers")
+    text = swap(bert, "--to", "relu", "--out", tmp_path / "out")
+    assert "transformers.BertModel.from_pretrained reads it too" in text
+    assert transformers.AutoModel.from_pretrained(tmp_path / "out").config.hidden_act == "relu"
+
+
+BROKEN = {
+    "binary.txt": (b"\xff\xfe\x00\x01", "cannot read"),
+    "empty.txt": (b"\n\n  \n", "0 texts"),
+    "short.txt": (b"one\n\ntwo\n", "2 texts"),
+    "binary.npz": (b"no archive", "cannot read"),
+    "empty.npz": (b"", "cannot read"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_calibration_file_is_named_in_two_lines_at_most(swap, tmp_path, bert, name):
+    content, message = BROKEN[name]
+    (tmp_path / name).write_bytes(content)
+    words = ("--to", "swiglu", "--keep-function", "--calibration", tmp_path / name)
+    with pytest.raises(GatewiseError, match=message) as caught:
+        swap(bert, *words, "--out", tmp_path / "out")
+    assert name in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"input_ids": (64, 8)}, "no array for the model's input attention_mask"),
+        ({"input_ids": (64, 8), "attention_mask": (32, 8)}, "same number of items"),
+        ({"input_ids": (64, 8), "attention_mask": (64, 8), "labels": (64, 8)}, "unknown input"),
+        ({"input_ids": (12, 8), "attention_mask": (12, 8)}, r"reads 72 rows.*at least 512"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(swap, tmp_path, bert, arrays, message):
+    path = tmp_path / "inputs.npz"
+    np.savez(path, **{name: np.ones(shape, dtype=np.int64) for name, shape in arrays.items()})
+    words = ("--to", "swiglu", "--keep-function", "--calibration", path)
+    with pytest.raises(GatewiseError, match=message) as caught:
+        swap(bert, *words, "--out", tmp_path / "out")
+    assert len(str(caught.value).splitlines()) <= 2
+    assert not (tmp_path / "out").exists()
+
+
+def conv():
+    """Nothing to convert: an activation that stands alone."""
+    return nn.Sequential(nn.Conv1d(2, 2, 1), nn.Flatten()).eval(), torch.randn(4, 2, 3)
+
+
+def test_a_model_without_a_site_and_the_healing_of_another_model_lose_nothing(swap, tmp_path, calibration):
+    with pytest.raises(GatewiseError, match="no activation or FFN found"):
+        swap(f"{__name__}:conv", "--to", "geglu", "--keep-function", "--out", tmp_path / "out")
+    words = ("--to", "swiglu", "--keep-function", "--calibration", calibration, "--matching", "params", "--heal", 4)
+    state = tmp_path / ".out.healing"
+    state.mkdir()
+    told = {"schema": "gatewise.healing/1", "fingerprint": "another", "step": 1}
+    (state / "healing.json").write_text(json.dumps(told))
+    with pytest.raises(GatewiseError, match="another healing") as caught:
+        swap(f"{__name__}:mlp", *words, "--out", tmp_path / "out")
+    assert len(str(caught.value).splitlines()) <= 2
+    assert json.loads((state / "healing.json").read_text()) == told
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_swap_without_keeping_the_function_is_as_before(swap, tmp_path):

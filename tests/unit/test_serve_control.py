@@ -1,4 +1,4 @@
-"""The control beside a canary: a copy of live that gets as many requests, whose times the canary's are compared with."""
+"""The control beside a canary: a copy of live that gets as many requests; the canary's times are compared with its."""
 
 import dataclasses
 from pathlib import Path

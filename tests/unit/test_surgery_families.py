@@ -179,7 +179,7 @@ def test_a_model_whose_weights_start_truncated_is_rebuilt_whatever_the_memory_ho
 
     monkeypatch.setattr(torch, "empty", full_of_noise)
     surgery.save(model, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "recipe.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "recipe.json"}
 
 
 class Noisy(nn.Linear):

@@ -69,7 +69,12 @@ def _evaluate(add: Add) -> None:
         "plan", nargs="?", metavar="PLAN", help="PLAN.toml, a workload, a model folder, or package.module:function"
     )
     command.add_argument("--workload", metavar="NAME", help="a built-in workload: sentence-encoder, byte-lm")
-    command.add_argument("--arms", metavar="A,B,…", help="activations and gates; the first is the baseline")
+    command.add_argument(
+        "--arms",
+        metavar="A,B,…",
+        help="activations and gates, the first is the baseline; "
+        "swiglu:none is swiglu in another matching (none, params, flops, time)",
+    )
     command.add_argument("--seeds", type=int, metavar="N", help="train the arms from scratch with N paired seeds")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 90s, 2m, 1h")
     command.add_argument("--out", metavar="DIR", help=f"the record's folder (default: {DEFAULT_OUT}, or the next free)")

@@ -89,7 +89,7 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
             raise GatewiseError(f"[{name}] must be a table, not {tables[name]!r}")
     study: dict[str, Any] = tables.setdefault("study", {})
     if parsed.arms:
-        study["arms"] = [name.strip() for name in parsed.arms.split(",") if name.strip()]
+        study["arms"] = [_arm(name.strip()) for name in parsed.arms.split(",") if name.strip()]
     elif "model" in tables.get("subject", {}):
         study.setdefault("arms", ["original", "gelu", "gelu_tanh", "silu", "relu"])
     elif "subject" in tables:
@@ -103,6 +103,12 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
     study.setdefault("name", f"{target or parsed.workload}: does another activation pay?")
     apply_settings(tables, parsed.settings)
     return tables
+
+
+def _arm(named: str) -> str | dict[str, str]:
+    """`swiglu`, or `swiglu:none`: the same under another matching, in a row of its own."""
+    name, colon, matching = named.partition(":")
+    return {"name": name, "label": f"{name}-{matching}", "matching": matching} if colon else name
 
 
 def _is_name(target: str) -> bool:

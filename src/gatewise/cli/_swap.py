@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from gatewise.core import GatewiseError
 
+from ._swap_report import Done
+
 if TYPE_CHECKING:
     from torch import nn
 
-    from gatewise.surgery import Step, SurgeryReport
+    from gatewise.surgery import HealReport
     from gatewise.workloads import Workload
 
     from ._swap_inputs import Inputs
@@ -22,13 +24,10 @@ def run(parsed: argparse.Namespace) -> int:
     from gatewise import surgery
     from gatewise.workloads import WORKLOADS, workload
 
+    from ._swap_held_out import held_out
+
     out = Path(parsed.out)
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise GatewiseError(f"{out} is not empty; give another --out")
-    if parsed.calibration and not parsed.keep_function:
-        raise GatewiseError("--calibration goes with --keep-function; without it nothing is fitted")
-    if parsed.heal is not None and not parsed.calibration:
-        raise GatewiseError("--heal trains on the inputs of --calibration; give that too")
+    _check(parsed, out)
     named = parsed.model in WORKLOADS
     found = workload(name=parsed.model if named else "", model="" if named else parsed.model)
     inputs = _inputs(parsed, found)
@@ -43,29 +42,35 @@ def run(parsed: argparse.Namespace) -> int:
         keep_function=parsed.keep_function,
         calibration=inputs.fitted if inputs else None,
     )
-    healed: surgery.HealReport | None = None
+    unseen: dict[str, Any] = {}
+    if inputs and inputs.held_out:
+        unseen["held out"] = held_out(found, original, model, inputs.held_out)
+    healed: HealReport | None = None
     healing_in = out.parent / f".{out.name}.healing"
     if parsed.heal is not None and inputs:
         settings = surgery.Healing(steps=parsed.heal, seed=parsed.seed)
         model, healed = surgery.heal(model, original, inputs.fitted, healing=settings, checkpoint=healing_in)
-    held_out = _held_out(found, original, model, inputs) if inputs and inputs.held_out else None
-    surgery.save(model, out)
+        if unseen:
+            unseen = {"held out, before healing": unseen["held out"]}
+            unseen["held out"] = held_out(found, original, model, inputs.held_out)
+    _save(found, model, out)
     _keep_tokenizer(found, out)
     shutil.rmtree(healing_in, ignore_errors=True)
+    done = Done(report=report, state=surgery.weights_state(model), healed=healed, unseen=unseen, out=out)
     if parsed.json:
-        told = report.to_json() | ({"held_out": held_out} if inputs else {})
-        print(json.dumps(told | ({"healing": healed.to_json()} if healed else {}), allow_nan=False))
-        return 0
-    _print_sites(report, surgery.weights_state(model))
-    for step in (*report.steps, *((healed.before, healed.after) if healed else ())):
-        _print_step(step)
-    if healed:
-        print(f"healed: stopped by {healed.stopped}, the weights of step {healed.best_step} came back")
-    if held_out and held_out["cosine_mean"] is not None:
-        cosine = f"cosine to the original {held_out['cosine_mean']:.5f} (least {held_out['cosine_least']:.5f})"
-        print(f"held out, {held_out['items']} items: {cosine}")
-    print(f"parameters {report.parameters_before:,} -> {report.parameters_after:,}; saved in {out}")
+        print(json.dumps(done.to_json(), allow_nan=False))
+    else:
+        done.show()
     return 0
+
+
+def _check(parsed: argparse.Namespace, out: Path) -> None:
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise GatewiseError(f"{out} is not empty; give another --out")
+    if parsed.calibration and not parsed.keep_function:
+        raise GatewiseError("--calibration goes with --keep-function; without it nothing is fitted")
+    if parsed.heal is not None and not parsed.calibration:
+        raise GatewiseError("--heal trains on the inputs of --calibration; give that too")
 
 
 def _inputs(parsed: argparse.Namespace, found: "Workload") -> "Inputs | None":
@@ -76,22 +81,14 @@ def _inputs(parsed: argparse.Namespace, found: "Workload") -> "Inputs | None":
     return read_inputs(Path(parsed.calibration), found)
 
 
-def _held_out(found: "Workload", original: "nn.Module", model: "nn.Module", inputs: "Inputs") -> dict[str, Any]:
-    """The workload's own outputs, one row an item, on inputs that the fit has not seen."""
-    import torch
+def _save(found: "Workload", model: "nn.Module", out: Path) -> None:
+    """As plain data where it can be; else as the workload saves it, whose own code `load` then needs again."""
+    from gatewise import surgery
 
-    from gatewise.workloads import cosine_rows
-
-    with torch.inference_mode():
-        cosines = torch.cat(
-            [cosine_rows(found.run(original, batch), found.run(model, batch)) for batch in inputs.held_out]
-        )
-    finite = bool(torch.isfinite(cosines).all())
-    return {
-        "items": len(cosines),
-        "cosine_mean": float(cosines.mean()) if finite else None,
-        "cosine_least": float(cosines.min()) if finite else None,
-    }
+    try:
+        surgery.save(model, out)
+    except GatewiseError:
+        found.save(model, out)
 
 
 def _keep_tokenizer(found: "Workload", out: Path) -> None:
@@ -99,23 +96,3 @@ def _keep_tokenizer(found: "Workload", out: Path) -> None:
     folder: Path | None = getattr(found, "folder", None)
     if folder is not None and (folder / "tokenizer.json").is_file():
         shutil.copyfile(folder / "tokenizer.json", out / "tokenizer.json")
-
-
-def _print_sites(report: "SurgeryReport", state: str) -> None:
-    print(f"{len(report.sites)} sites now compute {report.to}; weights: {state}")
-    for site in report.sites:
-        counts = f"{site.parameters_before:,} -> {site.parameters_after:,} parameters"
-        kept = f", {site.method}" if site.method else ""
-        errors = "; ".join(f"{step.name} {_share(step.relative)}" for step in site.steps)
-        print(f"  {site.path}: {site.before} -> {site.after}, {counts}{kept}" + (f", error {errors}" if errors else ""))
-    for path, reason in report.left:
-        print(f"  left alone {path}: {reason}")
-
-
-def _print_step(step: "Step") -> None:
-    cosine = "" if step.cosine_mean is None else f", cosine {step.cosine_mean:.5f} (least {step.cosine_least:.5f})"
-    print(f"whole model, {step.name}: error {_share(step.relative)}, at most {step.max:.3g}{cosine}, {step.rows} rows")
-
-
-def _share(relative: float | None) -> str:
-    return "not stated" if relative is None else f"{100 * relative:.2g} %"

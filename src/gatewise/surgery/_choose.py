@@ -46,8 +46,12 @@ def _rebuilds(site: Site, to: str, *, gate: bool) -> bool:
 def _by_main(found: list[FoundSite]) -> tuple[list[FoundSite], list[Left]]:
     ffns = [each for each in found if each.site.kind == "ffn"]
     counts = Counter(each.site.before for each in (ffns or found))
-    # Counter keeps the order of first sight, so a tie goes to the function that comes first in the model.
-    main = counts.most_common(1)[0][0]
+    sizes: Counter[str] = Counter()
+    for each in ffns or found:
+        sizes[each.site.before] += each.site.parameters
+    # Of functions that are as frequent the one with more weights around it (Swin v2 has a tiny ReLU net beside every
+    # FFN); Counter keeps the order of first sight, so what is left of a tie goes to the one that comes first.
+    main = max(counts, key=lambda name: (counts[name], sizes[name]))
     chosen = [each for each in found if each.site.before == main]
     reason = f"not the model's main activation {main}"
     return chosen, [

@@ -31,7 +31,19 @@ def fit_sites(model: nn.Module, sites: list[KeptSite], batches: list[Batch], see
                 f"{FEWEST_ROWS}\na row is one token (or item); each hidden unit has its own constants, and a unit that "
                 "is seldom active needs rows in which it is"
             )
+        start = site.constants
+        plain = _error(site, x)
         site.fill(fit_constants(site, x))
+        if not _error(site, x) <= plain:
+            site.fill(start)  # every unit gained, but their errors add up worse than before
+
+
+def _error(site: KeptSite, x: Tensor) -> float:
+    """The squared error of the site's output as it is now, on the rows that it is fitted on."""
+    act = activations.get(site.route.after).torch
+    return float(
+        sum((site.new.output(act, part) - site.before(part)).double().square().sum() for part in x.split(4096))
+    )
 
 
 def in_order(model: nn.Module, sites: list[KeptSite], batch: Batch) -> list[KeptSite]:

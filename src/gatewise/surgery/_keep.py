@@ -22,6 +22,13 @@ QUICK = 1.702
 
 # Functions that are another one with its input and output scaled: (before, after) -> beta; the scale is 1 / beta.
 _SCALED = {("quick_gelu", "silu"): QUICK, ("silu", "quick_gelu"): 1.0 / QUICK}
+# Functions that are their own input times another one, f(x) = x h(beta x): the other input of the gate is then the
+# pre-activation itself, and needs no bias that the block does not have.
+_PRODUCTS = {
+    ("silu", "sigmoid"): 1.0,
+    ("quick_gelu", "sigmoid"): QUICK,
+    ("relu2", "relu"): 1.0,
+}
 # Where a fit starts, and what it is compared with, where that is not the bare exchange of the functions.
 _STARTS = {
     ("gelu", "silu"): QUICK,
@@ -45,15 +52,24 @@ class Route:
         before: the scalar function that the site bends its input with.
         after: the one that it is to bend it with.
         beta: the scale that a unit starts from; 1 where the functions are simply exchanged.
+        product: whether the other input of the gate is the pre-activation itself, instead of a constant.
     """
 
     method: Method
     before: str
     after: str
     beta: float = 1.0
+    product: bool = False
+
+    @property
+    def needs_bias(self) -> bool:
+        """Whether the new gate needs biases that the block may not have had."""
+        return not self.product or self.method == "fitted"
 
     def start(self, hidden: int) -> Constants:
         """The constants that hold without any calibration."""
+        if self.product:
+            return Constants.uniform(hidden, beta=self.beta, scale=0.0, slope=1.0)
         return Constants.uniform(hidden, beta=self.beta, scale=1.0 / self.beta)
 
 
@@ -71,7 +87,12 @@ def route_of(model: nn.Module, found: FoundSite, to: str, *, calibrated: bool) -
     obstacle = _fold_obstacle(model, found)
     if (before, after) in _SCALED and not obstacle:
         return Route(method="scaled", before=before, after=after, beta=_SCALED[before, after])
-    if not site.gated and activations.get(to).kind == "gate" and after != "silu":
+    widened = not site.gated and activations.get(to).kind == "gate"
+    if widened and (before, after) in _PRODUCTS:
+        beta = _PRODUCTS[before, after]
+        return Route(method="exact" if beta == 1.0 else "scaled", before=before, after=after, beta=beta, product=True)
+    product = widened and after == "sigmoid" and before in ("gelu", "gelu_tanh")
+    if widened and after != "silu" and not product:
         raise GatewiseError(f"{to} does not keep {before} at {site.path!r}\n{_valid(before)}")
     if not calibrated:
         raise GatewiseError(
@@ -80,7 +101,8 @@ def route_of(model: nn.Module, found: FoundSite, to: str, *, calibrated: bool) -
         )
     if obstacle:
         raise GatewiseError(f"nothing can be folded into the layers at {site.path!r}: {obstacle}")
-    return Route(method="fitted", before=before, after=after, beta=_STARTS.get((before, after), 1.0))
+    beta = QUICK if product else _STARTS.get((before, after), 1.0)
+    return Route(method="fitted", before=before, after=after, beta=beta, product=product)
 
 
 def _fold_obstacle(model: nn.Module, found: FoundSite) -> str:

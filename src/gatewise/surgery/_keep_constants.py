@@ -28,10 +28,10 @@ class Constants:
     offset: Tensor
 
     @classmethod
-    def uniform(cls, hidden: int, *, beta: float = 1.0, scale: float = 1.0) -> "Constants":
-        """The same beta and scale for every unit, and nothing else."""
+    def uniform(cls, hidden: int, *, beta: float = 1.0, scale: float = 1.0, slope: float = 0.0) -> "Constants":
+        """The same beta, scale and slope for every unit, and nothing else."""
         zero = torch.zeros(hidden, dtype=torch.float64)
-        return cls(beta=zero + beta, shift=zero, scale=zero + scale, slope=zero, offset=zero)
+        return cls(beta=zero + beta, shift=zero, scale=zero + scale, slope=zero + slope, offset=zero)
 
     @classmethod
     def joined(cls, parts: "list[Constants]") -> "Constants":

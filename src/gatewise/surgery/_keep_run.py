@@ -75,7 +75,7 @@ def _calibrate(surgeon: Surgeon, sites: list[KeptSite], original: nn.Module, bat
         steps.append(whole_figures(original, surgeon.model, batches, "fitted"))
     if reduced:
         for site in in_order(surgeon.model, reduced, batches[0]):
-            reduce_site(surgeon, site, batches)
+            reduce_site(surgeon, site, original, batches)
             site.remember("reduced")
         steps.append(whole_figures(original, surgeon.model, batches, "reduced"))
     return tuple(steps)

@@ -117,6 +117,7 @@ def open_site(surgeon: Surgeon, found: FoundSite, route: Route) -> KeptSite:
     )
     hidden = widths(old.gate)[1]
     flags = surgeon.flags(found, hidden)
+    own = _own_rounding(found, route)
     acts = [block.act for block in found.blocks]
     if found.gate is None and activations.get(surgeon.plan.to).kind == "gate":
         entry, new = _gated(surgeon, found, route, acts)
@@ -133,7 +134,22 @@ def open_site(surgeon: Surgeon, found: FoundSite, route: Route) -> KeptSite:
     layers = [layer for layer in (new.gate, new.up, new.down) if layer is not None]
     after = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
     change = replace(surgeon.change(found, hidden, after, "converted", flags), method=route.method)
+    change = replace(change, note="; ".join(part for part in (change.note, own) if part))
     return KeptSite(found=found, route=route, old=old, new=new, entry=entry, constants=constants, change=change)
+
+
+def _own_rounding(found: FoundSite, route: Route) -> str:
+    """A note for float64 models whose own code has rounded constants (BLOOM's 0.79788456 in the tanh GELU)."""
+    act = found.blocks[0].act.value
+    if found.up is None or found.up.weight.dtype != torch.float64 or not callable(act):
+        return ""
+    x = torch.linspace(-8.0, 8.0, 4097, dtype=torch.float64, device=found.up.weight.device)
+    with torch.no_grad():
+        bend = cast("Function", act)
+        gap = float((bend(x.clone()) - activations.get(route.before).torch(x)).abs().max())
+    if gap < 1e-14:
+        return ""
+    return f"the model's own {route.before} is up to {gap:.1g} away from the formula, which is kept instead"
 
 
 def _gated(surgeon: Surgeon, found: FoundSite, route: Route, acts: list[Slot]) -> tuple[nn.Module, Layers]:
@@ -145,7 +161,8 @@ def _gated(surgeon: Surgeon, found: FoundSite, route: Route, acts: list[Slot]) -
     downs = [block.down for block in found.blocks if block.down]
     dim, hidden = widths(up)
     with NoRandomFill():
-        unit = surgeon.put(ups, "GatedUnit", dim=dim, hidden=hidden, name=surgeon.plan.to, bias=True)
+        bias = has_bias(up) or route.needs_bias
+        unit = surgeon.put(ups, "GatedUnit", dim=dim, hidden=hidden, name=surgeon.plan.to, bias=bias)
         if route.method == "fitted" and not has_bias(down) and not is_conv1d(down):
             back = surgeon.put(downs, "Linear", in_features=hidden, out_features=widths(down)[1], bias=True)
             assert isinstance(back, nn.Linear)

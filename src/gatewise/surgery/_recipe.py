@@ -12,6 +12,7 @@ from ._report import WeightsState
 SCHEMA = "gatewise.recipe/1"
 RECIPE = "recipe.json"
 WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
 _KEYS: dict[str, type] = {
     "schema": str,
     "builder": dict,
@@ -22,6 +23,8 @@ _KEYS: dict[str, type] = {
     "weights": dict,
 }
 _TENSOR_KEYS: dict[str, type] = {"aliases": dict, "views": dict, "layouts": dict, "frozen": list}
+_OPTIONAL: dict[str, type] = {"ecosystem": dict, "names": dict}
+"""Whether the family's own loader reads the folder; the file's names of tensors that the model calls otherwise."""
 
 
 def read_recipe(directory: Path) -> dict[str, Any]:
@@ -85,6 +88,8 @@ def _check_schema(path: Path, schema: object) -> None:
 
 
 def _check_keys(where: str, data: dict[str, Any], keys: dict[str, type]) -> None:
+    if "tensors" in keys or keys is _TENSOR_KEYS:
+        keys = keys | {key: kind for key, kind in _OPTIONAL.items() if key in data}
     for key in data:
         if key not in keys:
             raise unknown_name(f"key in {where}", key, keys)

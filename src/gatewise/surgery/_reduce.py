@@ -3,7 +3,12 @@
 A unit's contribution is measured on the calibration set: the squared error of the site's output that remains when the
 unit is removed and the layer back is refitted by least squares, |w_j|^2 / [G^-1]_jj with G the second moments of the
 hidden units (the saliency of Optimal Brain Surgeon, Hassibi & Stork 1993, for a layer that is linear in its weights).
-Units go in rounds, with new contributions after each. Shapes: N rows, H hidden units, K kept ones, O outputs.
+Units go in rounds, with new contributions after each.
+
+What the smaller block should give is one of two things, and the whole model's error decides which: what the old block
+gives on the same input; or what that of the original model gives, plus what is missing in the input by now. The second
+makes up for the sites before, where the model adds a block's input to its output, as BERT does.
+Shapes: N rows, H hidden units, K kept ones, O outputs.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +21,8 @@ from gatewise.core import GatewiseError
 
 from ._blocks import widths
 from ._fit_inputs import Batch, Reader
-from ._keep_constants import rows_of
+from ._keep_constants import bias_of, rows_of
+from ._keep_figures import whole_figures
 from ._keep_site import KeptSite, Layers
 from ._random import NoRandomFill
 from ._surgeon import Surgeon
@@ -27,6 +33,8 @@ FIRST_RIDGE = 1e-3
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Strengths of the pull towards the old weights, as shares of the mean second moment; a held-out quarter decides."""
 ROWS_PER_UNIT = 2
+TRIED = 8
+"""Batches on which the whole model's error decides between the two targets."""
 
 
 def reduced_width(site: KeptSite, matching: str, multiple_of: int) -> int:
@@ -91,13 +99,26 @@ class _Centred:
     gram: Tensor
     cross: Tensor
 
+    def part(self, outputs: slice) -> "_Centred":
+        """Some of the outputs."""
+        return replace(self, outputs=self.outputs[outputs], cross=self.cross[:, outputs])
+
     def error(self, weight_HO: Tensor) -> float:
         """Mean squared error of these weights, less the outputs' own variance, with the best bias."""
         return float((weight_HO * (self.gram @ weight_HO - 2.0 * self.cross)).sum())
 
 
-def reduce_site(surgeon: Surgeon, site: KeptSite, batches: list[Batch]) -> None:
-    """Bring one site to the matched width on the inputs that it gets now. The model is in eval mode already.
+@dataclass(frozen=True, kw_only=True)
+class _Reduced:
+    """A way to reduce a site: the units [K] that stay, and the layer back, [K, O] and [O]."""
+
+    chosen: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+def reduce_site(surgeon: Surgeon, site: KeptSite, original: nn.Module, batches: list[Batch]) -> None:
+    """Bring one site to the matched width on the inputs that it gets now. Both models are in eval mode already.
 
     Raises `GatewiseError` when the calibration set has too few rows for the least squares.
     """
@@ -105,7 +126,10 @@ def reduce_site(surgeon: Surgeon, site: KeptSite, batches: list[Batch]) -> None:
     wide = widths(site.old.gate)[1]
     if kept >= wide:
         return
-    fitted, tested = _moments(surgeon.model, site, batches)
+    up = site.found.blocks[0].up
+    assert up is not None  # only a block with its layers is widened
+    twin = Reader(entries={site.path: original.get_submodule(surgeon.paths.of(up)[0])})
+    fitted, tested = _moments(surgeon.model, site, batches, original, twin)
     rows = fitted.rows + tested.rows
     if rows < ROWS_PER_UNIT * wide:
         raise GatewiseError(
@@ -113,12 +137,27 @@ def reduce_site(surgeon: Surgeon, site: KeptSite, batches: list[Batch]) -> None:
             f"units at least {ROWS_PER_UNIT * wide} are needed ({ROWS_PER_UNIT} rows, tokens or items, a unit)"
         )
     old_HO = rows_of(site.new.down).double().t()
-    whole = fitted.plus(tested).centred()
-    ridge = _ridge(fitted.centred(), tested.centred(), old_HO, kept)
+    parts = fitted.centred(), tested.centred(), fitted.plus(tested).centred()
+    width = old_HO.shape[1]
+    ways = [
+        _way(*(part.part(slice(first, first + width)) for part in parts), old_HO=old_HO, kept=kept)
+        for first in range(0, len(parts[0].outputs), width)
+    ]
+    layers = site.new
+    _put(surgeon, site, kept)
+    errors: list[float] = []
+    tried = batches[:: -(-len(batches) // TRIED)]
+    for way in ways:
+        _fill(site.new, layers, way)
+        errors.append(whole_figures(original, surgeon.model, tried, "reduced").rms if len(ways) > 1 else 0.0)
+    _fill(site.new, layers, ways[errors.index(min(errors))])
+
+
+def _way(fitted: _Centred, tested: _Centred, whole: _Centred, *, old_HO: Tensor, kept: int) -> _Reduced:
+    ridge = _ridge(fitted, tested, old_HO, kept)
     chosen = choose_units(whole.gram, whole.cross, old_HO, kept, ridge)
     weight_KO = refit(whole.gram, whole.cross, old_HO, chosen, ridge)
-    bias_O = whole.outputs - whole.units[chosen] @ weight_KO
-    _put(surgeon, site, chosen, weight_KO, bias_O)
+    return _Reduced(chosen=chosen, weight=weight_KO, bias=whole.outputs - whole.units[chosen] @ weight_KO)
 
 
 def choose_units(gram_HH: Tensor, cross_HO: Tensor, old_HO: Tensor, kept: int, ridge: float) -> Tensor:
@@ -162,10 +201,13 @@ def _ridge(fitted: _Centred, tested: _Centred, old_HO: Tensor, kept: int) -> flo
     return min(errors, key=lambda ridge: errors[ridge])
 
 
-def _moments(model: nn.Module, site: KeptSite, batches: list[Batch]) -> tuple[_Moments, _Moments]:
-    """Moments of three quarters of the rows, and of the rest."""
+def _moments(
+    model: nn.Module, site: KeptSite, batches: list[Batch], original: nn.Module, twin: Reader
+) -> tuple[_Moments, _Moments]:
+    """Moments of three quarters of the rows, and of the rest; the outputs of both targets lie side by side."""
     reader = Reader(entries={site.path: site.entry})
     act = activations.get(site.route.after).torch
+    square = len({*widths(site.old.gate)[:1], widths(site.old.down)[1]}) == 1
     parts = (_Moments(), _Moments())
     for batch in batches:
         read, _ = reader.read(model, batch)
@@ -173,6 +215,9 @@ def _moments(model: nn.Module, site: KeptSite, batches: list[Batch]) -> tuple[_M
             continue
         x = read[site.path]
         hidden, output = site.new.hidden(act, x), site.before(x)
+        if square:
+            first = twin.read(original, batch)[0][site.path]
+            output = torch.cat([output, site.before(first) + (first - x)], dim=1)
         last = torch.arange(len(x), device=x.device) % 4 == 3
         for part, chosen in zip(parts, (~last, last), strict=True):
             part.add(hidden[chosen], output[chosen])
@@ -181,26 +226,32 @@ def _moments(model: nn.Module, site: KeptSite, batches: list[Batch]) -> tuple[_M
     return parts
 
 
-def _put(surgeon: Surgeon, site: KeptSite, chosen: Tensor, weight_KO: Tensor, bias_O: Tensor) -> None:
-    """The smaller layers in the place of the converted ones."""
+def _put(surgeon: Surgeon, site: KeptSite, kept: int) -> None:
+    """Smaller layers in the place of the converted ones, still to be filled."""
     found, wide = site.found, site.new
-    assert wide.up is not None
     ups = [block.up for block in found.blocks if block.up]
     downs = [block.down for block in found.blocks if block.down]
-    dim, kept, out = widths(wide.gate)[0], len(chosen), widths(wide.down)[1]
+    dim, out = widths(wide.gate)[0], widths(wide.down)[1]
     with NoRandomFill():
         unit = surgeon.put(ups, "GatedUnit", dim=dim, hidden=kept, name=surgeon.plan.to, bias=True)
         down = surgeon.put(downs, "Linear", in_features=kept, out_features=out, bias=True)
     assert isinstance(unit, activations.GatedUnit)
     assert isinstance(down, nn.Linear)
-    for new, old in ((unit.gate, wide.gate), (unit.up, wide.up)):
-        new.weight = nn.Parameter(old.weight.detach()[chosen].clone(), requires_grad=old.weight.requires_grad)
-        new.bias = nn.Parameter(old.bias.detach()[chosen].clone(), requires_grad=old.bias.requires_grad)
-    like = wide.down.weight
-    down.weight = nn.Parameter(weight_KO.t().to(like.dtype).contiguous(), requires_grad=like.requires_grad)
-    down.bias = nn.Parameter(bias_O.to(like.dtype), requires_grad=like.requires_grad)
     for flag in surgeon.flags(found, kept):
         surgeon.set(flag)
     site.new, site.entry = Layers(gate=unit.gate, up=unit.up, down=down), unit
     after = sum(parameter.numel() for layer in (unit, down) for parameter in layer.parameters())
     site.change = replace(site.change, hidden_after=kept, parameters_after=after)
+
+
+def _fill(new: Layers, wide: Layers, way: _Reduced) -> None:
+    """Give the smaller layers the chosen units of the wide ones, and the layer back that was fitted."""
+    assert new.up is not None
+    assert wide.up is not None
+    for layer, old in ((new.gate, wide.gate), (new.up, wide.up)):
+        bias = bias_of(old).to(old.weight.dtype)[way.chosen]
+        layer.weight = nn.Parameter(old.weight.detach()[way.chosen].clone(), requires_grad=old.weight.requires_grad)
+        layer.bias = nn.Parameter(bias, requires_grad=(old.bias if has_bias(old) else old.weight).requires_grad)
+    like = wide.down.weight
+    new.down.weight = nn.Parameter(way.weight.t().to(like.dtype).contiguous(), requires_grad=like.requires_grad)
+    new.down.bias = nn.Parameter(way.bias.to(like.dtype), requires_grad=like.requires_grad)

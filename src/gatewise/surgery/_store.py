@@ -1,4 +1,8 @@
-"""Saving a model as safetensors and a recipe, and loading it again, bit by bit the same."""
+"""Saving a model as safetensors and a recipe, and loading it again, bit by bit the same.
+
+A model of transformers whose family has a config for it is written in that family's own layout: the tensors under its
+names, and `config.json` beside them.
+"""
 
 import json
 import os
@@ -11,7 +15,8 @@ from torch import nn
 from gatewise.core import GatewiseError
 
 from . import _tensors as tensors
-from ._recipe import RECIPE, SCHEMA, WEIGHTS, check_weights, file_sha256, read_recipe, weights_path
+from ._native import Native, is_read, native_layout
+from ._recipe import CONFIG, RECIPE, SCHEMA, WEIGHTS, check_weights, file_sha256, read_recipe, weights_path
 from ._report import check_model, history, set_history
 from ._safetensors import lint
 from ._skeleton import CALLER, build_skeleton, check_same
@@ -37,32 +42,93 @@ def save(model: nn.Module, directory: str | Path, *, builder: Builder | None = N
     Each file is written beside its place and then renamed. Nothing is pickled. Before anything is written, the model is
     rebuilt from the recipe and compared: a model that would come back as another one is refused.
 
+    A model of transformers whose config can say what was changed gets `config.json` too, and is then loaded once with
+    the family's own `from_pretrained` and compared. The recipe's `ecosystem` says whether that loader reads the folder,
+    and why not.
+
     `builder` is for a model of classes that plain data cannot rebuild: it builds the model as it was before surgery,
     and has to be given to `load` again. Nothing of it is stored.
 
     Returns the folder. Raises `GatewiseError` when the model cannot be described or the folder cannot be written.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     check_model(model)
     folder = checked_folder(directory)
     recipe, captured = _describe(model, builder)
-    weights, new = folder / WEIGHTS, folder / f".{WEIGHTS}.{os.getpid()}"
+    native, reason = _native(model, recipe)
+    if native is not None and native.names:
+        recipe["tensors"]["names"] = native.names
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(dict(captured.tensors), new, metadata={"format": "pt"})
-            recipe["weights"] = {"file": WEIGHTS, "sha256": file_sha256(new), "size_bytes": new.stat().st_size}
-            new.replace(weights)
-            new = folder / f".{RECIPE}.{os.getpid()}"
-            new.write_text(json.dumps(recipe, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            new.replace(folder / RECIPE)
-        finally:
-            new.unlink(missing_ok=True)
+        recipe["weights"] = _write_weights(folder, captured, native)
+        if recipe["builder"]["name"] == "huggingface":
+            recipe["ecosystem"] = _write_config(folder, model, recipe, native, reason)
+        _write(folder, RECIPE, recipe)
     except (OSError, SafetensorError) as error:
         raise GatewiseError(f"cannot write {folder}: {error}") from error
     return folder
+
+
+def _native(model: nn.Module, recipe: dict[str, Any]) -> tuple[Native | None, str]:
+    """The layout of the model's family, or why there is none."""
+    if recipe["builder"]["name"] != "huggingface":
+        return None, "it is no model of transformers"
+    try:
+        return native_layout(model, recipe["builder"]["config"]), ""
+    except GatewiseError as error:
+        return None, str(error)
+
+
+def _write_weights(folder: Path, captured: tensors.Captured, native: Native | None) -> dict[str, Any]:
+    from safetensors.torch import save_file
+
+    names = native.names if native is not None else {}
+    new = folder / f".{WEIGHTS}.{os.getpid()}"
+    try:
+        stored = {names.get(name, name): tensor for name, tensor in captured.tensors.items()}
+        save_file(stored, new, metadata={"format": "pt"})
+        facts = {"file": WEIGHTS, "sha256": file_sha256(new), "size_bytes": new.stat().st_size}
+        new.replace(folder / WEIGHTS)
+    finally:
+        new.unlink(missing_ok=True)
+    return facts
+
+
+def _write_config(
+    folder: Path, model: nn.Module, recipe: dict[str, Any], native: Native | None, reason: str
+) -> dict[str, Any]:
+    """Write `config.json` where the family's own loader then reads the folder. A config of an earlier save goes."""
+    name = recipe["builder"]["config"]["architecture"]
+    path = folder / CONFIG
+    if native is not None:
+        kept = path.read_bytes() if path.exists() else None
+        _write(folder, CONFIG, native.config)
+        reason = is_read(type(model), str(folder.resolve()), model, native)
+        if reason:
+            path.unlink()
+            if kept is not None:
+                path.write_bytes(kept)
+    if reason and path.exists() and _own_config(folder):
+        path.unlink()
+    return {"loader": f"transformers.{name}.from_pretrained", "reads": not reason, "reason": reason}
+
+
+def _own_config(folder: Path) -> bool:
+    """Whether the `config.json` of a folder was written by an earlier save."""
+    try:
+        return bool(read_recipe(folder).get("ecosystem", {}).get("reads"))
+    except GatewiseError:
+        return False
+
+
+def _write(folder: Path, name: str, content: dict[str, Any]) -> None:
+    new = folder / f".{name}.{os.getpid()}"
+    try:
+        new.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        new.replace(folder / name)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def checked_folder(directory: object) -> Path:
@@ -95,7 +161,9 @@ def load(directory: str | Path, *, builder: Builder | None = None) -> nn.Module:
     lint(path)
     model = build_skeleton(recipe["builder"], recipe["edits"], builder)
     try:
-        tensors.place(model, tensors.Captured(tensors=tensors.FileTensors(path), **recipe["tensors"]))
+        named = dict(recipe["tensors"])
+        stored = tensors.Renamed(tensors.FileTensors(path), named.pop("names", {}))
+        tensors.place(model, tensors.Captured(tensors=stored, **named))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GatewiseError(f"the tensors in {path.parent / RECIPE} do not fit the model: {error}") from error
     if recipe["builder"]["name"] not in (CALLER, *BUILDERS.table):

@@ -145,6 +145,33 @@ class FileTensors(Mapping[str, Tensor]):
         return name in self._names
 
 
+class Renamed(Mapping[str, Tensor]):
+    """The tensors of a file under the names that the model has for them, where the file has others."""
+
+    def __init__(self, stored: FileTensors, names: Mapping[str, object]) -> None:
+        mine: dict[str, str] = {}
+        for name, there in names.items():
+            if not isinstance(there, str):
+                raise GatewiseError(f"the recipe's name of the tensor {name!r} is no text: {there!r}")
+            mine[there] = name
+        self._stored = stored
+        self._there = {mine.get(there, there): there for there in stored}
+        if len(self._there) != len(stored):
+            raise GatewiseError("the recipe gives two tensors of the weights file one name")
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._stored[self._there[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._there)
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._there
+
+
 def _fresh(source: Tensor, order: list[int] | None) -> Tensor:
     if order is None:
         return torch.empty(source.shape, dtype=source.dtype, device=source.device).copy_(source)

@@ -1,7 +1,7 @@
 """The FFN of the BERT family: one child holds Linear and activation, the next one holds the Linear back.
 
 BERT, RoBERTa, ELECTRA, CamemBERT, XLM-R, LayoutLM and ViT layers are written so: `intermediate` (dense, activation)
-and `output` (dense, dropout, norm). Nothing here looks at those names.
+and `output` (dense, dropout, norm); ESM calls the activation as a function there. Nothing here looks at those names.
 """
 
 from itertools import pairwise
@@ -10,8 +10,11 @@ from typing import cast
 import torch
 from torch import nn
 
-from gatewise.surgery._blocks import Block, Example, NoFlags, Slot, is_linear, widths
+from gatewise.surgery._blocks import Block, CallSlot, Example, NoFlags, Slot, is_linear, widths
+from gatewise.surgery._calls import blocked, calls
+from gatewise.surgery._forward import is_own_code, traced
 from gatewise.surgery._recognise import Recogniser, is_function, is_passthrough
+from gatewise.surgery._scan import called_names
 from gatewise.surgery._tree import children
 
 
@@ -54,8 +57,24 @@ def _first_half(module: nn.Module, recognise: Recogniser) -> tuple[Slot, Slot] |
         elif not is_passthrough(child):
             return None
     if len(linears) == 1 and not acts:
-        acts = function_slots(module, recognise)
+        acts = function_slots(module, recognise) or _called(module, linears[0].name, recognise)
     return (linears[0], acts[0]) if len(linears) == 1 and len(acts) == 1 else None
+
+
+def _called(module: nn.Module, linear: str, recognise: Recogniser) -> list[Slot]:
+    """The activation that a forward calls on what its Linear gives, and returns; nothing where it does more."""
+    if not is_own_code(module) or not called_names(module):
+        return []
+    graph = traced(module).graph
+    found = calls(module, graph, recognise) if graph is not None else []
+    if graph is None or len(found) != 1 or blocked(found[0]):
+        return []
+    (call,) = found
+    output = next(node for node in graph.nodes if node.op == "output")
+    fed = call.source.op == "call_module" and call.source.target == linear
+    if not fed or output.args[0] is not call.result:
+        return []
+    return [CallSlot(owner=module, name=call.name, function=call.function)]
 
 
 def _second_half(module: nn.Module, recognise: Recogniser) -> Slot | None:
