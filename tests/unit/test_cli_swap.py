@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 
 import numpy as np
 import pytest
@@ -98,7 +99,8 @@ def test_a_fitted_swap_of_arrays(swap, tmp_path, calibration):
     assert report["held_out"]["cosine_least"] == pytest.approx(float(cosine.min()), abs=1e-9)
     text = swap(*words, "--out", tmp_path / "again")
     assert "held out, 256 items" in text
-    assert "whole model, fitted" in text
+    assert "whole model after the fit, on the inputs that it was fitted on (768 rows): error" in text
+    assert re.search(r"error \S+ % before the fit, \S+ % after the fit", text)
 
 
 def test_a_fitted_and_reduced_swap_of_texts(swap, tmp_path, bert):
@@ -204,7 +206,12 @@ def test_a_broken_calibration_file_is_named_in_two_lines_at_most(swap, tmp_path,
 )
 def test_arrays_that_do_not_fit_are_named(swap, tmp_path, bert, arrays, message):
     path = tmp_path / "inputs.npz"
-    np.savez(path, **{name: np.ones(shape, dtype=np.int64) for name, shape in arrays.items()})
+    rng = np.random.default_rng(0)
+    ids = {
+        name: rng.integers(0, 20, shape) if name == "input_ids" else np.ones(shape, int)
+        for name, shape in arrays.items()
+    }
+    np.savez(path, **ids)
     words = ("--to", "swiglu", "--keep-function", "--calibration", path)
     with pytest.raises(GatewiseError, match=message) as caught:
         swap(bert, *words, "--out", tmp_path / "out")
@@ -236,3 +243,78 @@ def test_a_swap_without_keeping_the_function_is_as_before(swap, tmp_path):
     text = swap(f"{__name__}:mlp", "--to", "swiglu", "--out", tmp_path / "out")
     assert "weights: untrained" in text
     assert surgery.load(tmp_path / "out")[0].gate.out_features == 21
+
+
+def test_a_repeat_never_stands_on_both_sides(swap, tmp_path, bert):
+    x = np.random.default_rng(0).standard_normal((800, 8)).astype(np.float32)
+    np.savez(tmp_path / "twice.npz", input_0=np.repeat(x, 2, axis=0))
+    words = ("--to", "swiglu", "--keep-function", "--calibration")
+    report = json.loads(swap(f"{__name__}:mlp", *words, tmp_path / "twice.npz", "--out", tmp_path / "a", "--json"))
+    assert report["steps"][0]["rows"] == 600
+    assert report["held_out"]["items"] == 200
+    assert report["repeats_left_out"] == 800
+    model, _ = mlp()
+    unseen = torch.from_numpy(x[3::4])
+    with torch.no_grad():
+        pair = model(unseen).double(), surgery.load(tmp_path / "a")(unseen).double()
+    cosine = torch.nn.functional.cosine_similarity(*pair)
+    assert report["held_out"]["cosine_least"] == pytest.approx(float(cosine.min()), abs=1e-9)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(SENTENCES * 2), encoding="utf-8")
+    text = swap(bert, *words, texts, "--out", tmp_path / "b")
+    assert "held out, 30 items" in text
+    assert "120 inputs stand in the calibration file more than once: each was used once" in text
+
+
+@pytest.mark.parametrize(
+    ("items", "words", "message"),
+    [
+        (np.zeros((400, 8)), (), r"400 items \(1 without repeats\); every 4th is held out"),
+        (np.arange(24).reshape(3, 8), (), "3 items; every 4th is held out"),
+        (np.arange(240).reshape(30, 8), ("--heal", "5"), "too small for --heal"),
+        (np.arange(2400).reshape(300, 8), ("--heal", "0"), "steps must be a whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_held_out_or_healed_is_said_before_the_fit(swap, tmp_path, monkeypatch, items, words, message):
+    monkeypatch.setattr(surgery, "swap", None)  # the fit is never reached
+    np.savez(tmp_path / "inputs.npz", input_0=items.astype(np.float32))
+    given = ("--to", "swiglu", "--keep-function", "--calibration", tmp_path / "inputs.npz", *words)
+    with pytest.raises(GatewiseError, match=message) as caught:
+        swap(f"{__name__}:mlp", *given, "--out", tmp_path / "out")
+    assert len(str(caught.value).splitlines()) <= 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_outputs_that_are_not_finite_are_said(swap, tmp_path, calibration, monkeypatch):
+    from gatewise.cli import _swap_held_out as module
+
+    told = {"items": 256, "cosine_mean": None, "cosine_least": None}
+    monkeypatch.setattr(module, "held_out", lambda *_: told)
+    words = ("--to", "swiglu", "--keep-function", "--calibration", calibration)
+    text = swap(f"{__name__}:mlp", *words, "--out", tmp_path / "out")
+    assert "held out, 256 items: the outputs are not finite" in text
+
+
+def test_the_note_of_a_site_that_is_not_kept_is_printed(swap, tmp_path, calibration):
+    words = (f"{__name__}:mlp", "--to", "relu", "--keep-function", "--calibration", calibration)
+    (site,) = json.loads(swap(*words, "--out", tmp_path / "a", "--json"))["sites"]
+    assert site["weights_state"] == "grafted"
+    assert "of the output is not kept, so the weights count as grafted" in site["note"]
+    assert f"    {site['note']}" in swap(*words, "--out", tmp_path / "b").splitlines()
+
+
+def test_the_lines_of_a_healing_say_what_came_back(swap, tmp_path, calibration):
+    words = ("--to", "geglu", "--keep-function", "--calibration", calibration, "--heal", 4)
+    text = swap(f"{__name__}:mlp", *words, "--out", tmp_path / "out")
+    assert "whole model as converted, on the calibration inputs (768 rows): error 0 %" in text
+    assert "whole model before healing, on those of them that healing checks itself on (192 rows): error 0 %" in text
+    assert "stopped by steps after 4 steps; it brought no gain, so the weights are those from before it" in text
+    assert "weights: converted" in text
+
+
+@pytest.mark.parametrize("words", [("--multiple-of", 0), ("--matching", "paramz"), ("--multiple-of", -8)])
+@pytest.mark.parametrize("to", ["geglu", "gelu_tanh"])
+def test_a_width_rule_that_is_none_is_refused_also_where_it_would_not_be_used(swap, tmp_path, words, to):
+    with pytest.raises(GatewiseError, match=r"multiple_of|paramz"):
+        swap(f"{__name__}:mlp", "--to", to, "--keep-function", *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -155,6 +155,24 @@ def test_encoder_layers_leave_the_fused_path(act, to, bias):
     torch.testing.assert_close(new.train(False)(x), model(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")
+def test_the_note_says_that_the_fused_path_took_a_tanh_layer_for_the_erf_form(batch_first):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, activation=nn.GELU("tanh"), batch_first=batch_first).eval()
+    x = torch.randn(3, 5, 8)
+    new, report = keep(layer, "geglu_tanh")
+    with torch.inference_mode():
+        fused = layer(x)
+        assert torch.equal(fused, layer(x))
+        apart = float((new(x) - fused).abs().max())
+    plain = layer(x.requires_grad_())  # with autograd torch runs the plain path
+    torch.testing.assert_close(new(x), plain, rtol=1e-5, atol=1e-6)
+    assert "computed gelu (erf) for this tanh layer" in report.sites[0].note
+    assert (apart > 1e-5) is batch_first
+    assert "erf" not in keep(nn.TransformerEncoderLayer(8, 2, 16, activation="gelu"), "geglu")[1].sites[0].note
+
+
 def test_our_own_feed_forward_tells_the_truth():
     block = activations.FeedForward(6, activation="gelu", bias=True)
     new, _ = keep(nn.Sequential(block), "geglu")

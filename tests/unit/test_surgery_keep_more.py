@@ -208,3 +208,32 @@ def test_a_reduced_site_makes_up_for_those_before_it(after, monkeypatch):
     told = iter(range(100))
     monkeypatch.setattr(_reduce, "whole_figures", lambda *_: SimpleNamespace(rms=next(told) % 2))
     assert chosen < 0.97 * error()  # the first target at every site
+
+
+@pytest.mark.parametrize("length", [12, 16])
+def test_the_padding_of_an_encoder_is_none_of_the_decoders(length):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=31, d_model=16, d_kv=4, d_ff=24, num_layers=1, num_heads=2, decoder_start_token_id=0
+    )
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    mask = torch.ones(8, 16, dtype=torch.long)
+    mask[:, 10:] = 0
+    batches = [
+        {
+            "input_ids": torch.randint(1, 31, (8, 16)),
+            "attention_mask": mask,
+            "decoder_input_ids": torch.randint(1, 31, (8, length)),
+        }
+        for _ in range(2)
+    ]
+    new, report = surgery.swap(model, "reglu", keep_function=True, calibration=batches)
+    assert report.steps[0].rows == 2 * 8 * length
+    assert [site.steps[0].rows for site in report.sites] == [2 * 8 * 10, 2 * 8 * length]
+    for batch in batches:
+        batch["decoder_attention_mask"] = torch.ones(8, length, dtype=torch.long)
+        batch["decoder_attention_mask"][:, -3:] = 0
+    assert surgery.output_error(model, new, batches).rows == 2 * 8 * (length - 3)
+    settings = surgery.Healing(steps=2, check_every=1)
+    assert surgery.heal(new, model, batches, healing=settings)[1].after.rows == 8 * (length - 3)

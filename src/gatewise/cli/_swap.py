@@ -28,6 +28,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     out = Path(parsed.out)
     _check(parsed, out)
+    settings = None if parsed.heal is None else surgery.Healing(steps=parsed.heal, seed=parsed.seed)
     named = parsed.model in WORKLOADS
     found = workload(name=parsed.model if named else "", model="" if named else parsed.model)
     inputs = _inputs(parsed, found)
@@ -47,8 +48,7 @@ def run(parsed: argparse.Namespace) -> int:
         unseen["held out"] = held_out(found, original, model, inputs.held_out)
     healed: HealReport | None = None
     healing_in = out.parent / f".{out.name}.healing"
-    if parsed.heal is not None and inputs:
-        settings = surgery.Healing(steps=parsed.heal, seed=parsed.seed)
+    if settings is not None and inputs:
         model, healed = surgery.heal(model, original, inputs.fitted, healing=settings, checkpoint=healing_in)
         if unseen:
             unseen = {"held out, before healing": unseen["held out"]}
@@ -56,7 +56,10 @@ def run(parsed: argparse.Namespace) -> int:
     _save(found, model, out)
     _keep_tokenizer(found, out)
     shutil.rmtree(healing_in, ignore_errors=True)
-    done = Done(report=report, state=surgery.weights_state(model), healed=healed, unseen=unseen, out=out)
+    repeats = inputs.repeats if inputs else 0
+    done = Done(
+        report=report, state=surgery.weights_state(model), healed=healed, unseen=unseen, out=out, repeats=repeats
+    )
     if parsed.json:
         print(json.dumps(done.to_json(), allow_nan=False))
     else:
@@ -76,9 +79,15 @@ def _check(parsed: argparse.Namespace, out: Path) -> None:
 def _inputs(parsed: argparse.Namespace, found: "Workload") -> "Inputs | None":
     if not parsed.calibration:
         return None
-    from ._swap_inputs import read_inputs
+    from ._swap_inputs import BATCH, read_inputs
 
-    return read_inputs(Path(parsed.calibration), found)
+    inputs = read_inputs(Path(parsed.calibration), found)
+    if parsed.heal is not None and len(inputs.fitted) < 2:
+        raise GatewiseError(
+            f"{parsed.calibration} is too small for --heal: a quarter of the inputs is held out, and what is left is "
+            f"one batch of up to {BATCH}; healing trains on one and checks on another"
+        )
+    return inputs
 
 
 def _save(found: "Workload", model: "nn.Module", out: Path) -> None:

@@ -60,6 +60,8 @@ def kept_neighbours(before: "Tensor", after: "Tensor") -> dict[str, Any]:
 
 def in_words(told: dict[str, Any], when: str) -> str:
     """One line for people."""
+    if told["cosine_mean"] is None:
+        return f"{when}, {told['items']} items: the outputs are not finite, so no cosine can be stated"
     cosine = f"cosine to the original {told['cosine_mean']:.5f} (least {told['cosine_least']:.5f})"
     line = f"{when}, {told['items']} items: {cosine}"
     near = told.get("neighbours")

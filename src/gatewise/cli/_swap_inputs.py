@@ -1,6 +1,7 @@
 """Calibration inputs of `gatewise swap`: a text file or an .npz file, split into what is fitted on and what is not."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,16 @@ if TYPE_CHECKING:
 BATCH = 32
 MAX_TOKENS = 128
 HELD_OUT = 4
-"""Every fourth text, or item, is held out."""
+"""Every fourth text, or item, is held out; repeats are left out before, so that none stands on both sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Batches to fit on, and batches that the fit never sees."""
+    """Batches to fit on, batches that the fit never sees, and how many repeats of an input were left out."""
 
     fitted: list[Any]
     held_out: list[Any]
+    repeats: int = 0
 
 
 def read_inputs(path: Path, found: "Workload") -> Inputs:
@@ -45,19 +47,38 @@ def _arrays(path: Path, found: "Workload") -> Inputs:
             return {name: tensor[chosen] for name, tensor in batch.items()}
         return tuple(tensor[chosen] for tensor in batch) if isinstance(batch, tuple) else batch[chosen]
 
-    def length(batch: Any) -> int:
+    def items(batch: Any) -> list[bytes]:
         parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, tuple) else (batch,)
-        return len(next(iter(parts)))
+        return [
+            hashlib.sha256(b"".join(part.numpy().tobytes() for part in item)).digest()
+            for item in zip(*parts, strict=True)
+        ]
 
+    batches = read_calibration(path, found.inputs(1, 8, 0))
+    keys = [items(batch) for batch in batches]
+    places = _split(path, [key for batch in keys for key in batch], "items")
     fitted: list[Any] = []
     held_out: list[Any] = []
-    for batch in read_calibration(path, found.inputs(1, 8, 0)):
-        places = torch.arange(length(batch))
-        last = places % HELD_OUT == HELD_OUT - 1
-        for target, chosen in ((fitted, places[~last]), (held_out, places[last])):
-            if len(chosen):
-                target.append(pick(batch, chosen))
-    return Inputs(fitted=fitted, held_out=held_out)
+    start = 0
+    for batch, own in zip(batches, keys, strict=True):
+        for target, chosen in zip((fitted, held_out), places, strict=True):
+            here = [place - start for place in chosen if start <= place < start + len(own)]
+            if here:
+                target.append(pick(batch, torch.tensor(here)))
+        start += len(own)
+    return Inputs(fitted=fitted, held_out=held_out, repeats=start - sum(map(len, places)))
+
+
+def _split(path: Path, items: Sequence[Hashable], what: str) -> tuple[list[int], list[int]]:
+    """The places that are fitted on, and those that are held out; of the same item the first place alone."""
+    first = sorted({item: place for place, item in reversed(list(enumerate(items)))}.values())
+    if len(first) < HELD_OUT:
+        without = f" ({len(first)} without repeats)" if len(first) < len(items) else ""
+        raise GatewiseError(
+            f"{path} has {len(items)} {what}{without}; every {HELD_OUT}th is held out, so give more of them"
+        )
+    last = HELD_OUT - 1
+    return [place for order, place in enumerate(first) if order % HELD_OUT != last], first[last::HELD_OUT]
 
 
 def _texts(path: Path, found: "Workload") -> Inputs:
@@ -66,15 +87,17 @@ def _texts(path: Path, found: "Workload") -> Inputs:
     except (OSError, UnicodeDecodeError) as error:
         raise GatewiseError(f"cannot read {path}: {error}") from error
     texts = [line.strip() for line in lines if line.strip()]
-    if len(texts) < HELD_OUT:
-        raise GatewiseError(f"{path} has {len(texts)} texts; every {HELD_OUT}th is held out, so give more of them")
+    _split(path, texts, "texts")  # refuses too few before a tokenizer is looked for
     folder: Path | None = getattr(found, "folder", None)
     if folder is None or not (folder / "tokenizer.json").is_file():
         raise GatewiseError(f"{found.name} has no tokenizer.json, so texts are no inputs for it; give an .npz file")
     encoded = _encoded(folder, texts)
-    held_out = [ids for place, ids in enumerate(encoded) if place % HELD_OUT == HELD_OUT - 1]
-    fitted = [ids for place, ids in enumerate(encoded) if place % HELD_OUT != HELD_OUT - 1]
-    return Inputs(fitted=_padded(fitted), held_out=_padded(held_out))
+    fitted, held_out = _split(path, [tuple(ids) for ids in encoded], "texts")
+    return Inputs(
+        fitted=_padded([encoded[place] for place in fitted]),
+        held_out=_padded([encoded[place] for place in held_out]),
+        repeats=len(encoded) - len(fitted) - len(held_out),
+    )
 
 
 def _encoded(folder: Path, texts: Sequence[str]) -> list[list[int]]:

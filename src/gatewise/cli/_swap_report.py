@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from gatewise.surgery import HealReport, Step, SurgeryReport
 
 
+_WHEN = {
+    "exact": "as converted",
+    "scaled": "as converted",
+    "plain": "before the fit",
+    "fitted": "after the fit",
+    "reduced": "after the reduction",
+    "converted": "before healing",
+    "healed": "after healing",
+}
+"""The steps of a conversion in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """A finished swap.
@@ -21,6 +33,7 @@ class Done:
         healed: the healing's report, where there was one.
         unseen: what came out on inputs that were held out, by when.
         out: the folder.
+        repeats: how many inputs of the calibration file were left out because they stood in it before.
     """
 
     report: "SurgeryReport"
@@ -28,6 +41,7 @@ class Done:
     healed: "HealReport | None"
     unseen: dict[str, Any]
     out: Path
+    repeats: int = 0
 
     @property
     def ecosystem(self) -> dict[str, Any] | None:
@@ -38,6 +52,7 @@ class Done:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         told = self.report.to_json() | {"ecosystem": self.ecosystem}
+        told |= {"repeats_left_out": self.repeats} if self.unseen else {}
         told |= {when.replace(", ", "_").replace(" ", "_"): each for when, each in self.unseen.items()}
         return told | ({"healing": self.healed.to_json()} if self.healed else {})
 
@@ -45,13 +60,18 @@ class Done:
         """Lines for people."""
         report, healed, ecosystem = self.report, self.healed, self.ecosystem
         _print_sites(report, self.state)
-        for step in (*report.steps, *((healed.before, healed.after) if healed else ())):
-            _print_step(step)
+        for step in report.steps:
+            _print_step(step, "the inputs that it was fitted on" if len(report.steps) > 1 else "the calibration inputs")
         if healed:
-            print(f"healed: stopped by {healed.stopped}, the weights of step {healed.best_step} came back")
+            for step in (healed.before, healed.after):
+                _print_step(step, "those of them that healing checks itself on")
+            gain = f"the weights of step {healed.best_step} are the best"
+            gain = gain if healed.best_step else "it brought no gain, so the weights are those from before it"
+            print(f"healed: stopped by {healed.stopped} after {healed.curve[-1][0]} steps; {gain}")
         for when, each in self.unseen.items():
-            if each["cosine_mean"] is not None:
-                print(in_words(each, when))
+            print(in_words(each, when))
+        if self.repeats:
+            print(f"{self.repeats} inputs stand in the calibration file more than once: each was used once")
         if ecosystem and ecosystem["reads"]:
             print(f"{ecosystem['loader']} reads it too")
         elif ecosystem:
@@ -64,15 +84,22 @@ def _print_sites(report: "SurgeryReport", state: str) -> None:
     for site in report.sites:
         counts = f"{site.parameters_before:,} -> {site.parameters_after:,} parameters"
         kept = f", {site.method}" if site.method else ""
-        errors = "; ".join(f"{step.name} {_share(step.relative)}" for step in site.steps)
+        errors = ", ".join(f"{_share(step.relative)} {_when(step)}" for step in site.steps)
         print(f"  {site.path}: {site.before} -> {site.after}, {counts}{kept}" + (f", error {errors}" if errors else ""))
+        if site.note:
+            print(f"    {site.note}")
     for path, reason in report.left:
         print(f"  left alone {path}: {reason}")
 
 
-def _print_step(step: "Step") -> None:
+def _when(step: "Step") -> str:
+    return _WHEN.get(step.name, step.name)
+
+
+def _print_step(step: "Step", where: str) -> None:
     cosine = "" if step.cosine_mean is None else f", cosine {step.cosine_mean:.5f} (least {step.cosine_least:.5f})"
-    print(f"whole model, {step.name}: error {_share(step.relative)}, at most {step.max:.3g}{cosine}, {step.rows} rows")
+    error = f"error {_share(step.relative)}, at most {step.max:.3g}{cosine}"
+    print(f"whole model {_when(step)}, on {where} ({step.rows} rows): {error}")
 
 
 def _share(relative: float | None) -> str:

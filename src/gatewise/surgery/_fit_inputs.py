@@ -15,6 +15,7 @@ Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 
 # Keywords that say which rows are padding, and the value that a row that counts has.
 _MASKS = {"attention_mask": True, "src_key_padding_mask": False}
+_DECODER_MASKS = {"decoder_attention_mask": True}
 
 
 def checked_batches(calibration: object) -> list[Batch]:
@@ -67,17 +68,21 @@ def main_output(answer: Any) -> Tensor:
     raise GatewiseError(f"the model answers with a {type(answer).__name__}, in which there is no tensor to compare")
 
 
-def rows(values: Tensor, batch: Batch) -> Tensor:
-    """`values` [..., d] as [rows, d], without the rows that the batch's mask calls padding."""
-    kept = _mask(batch)
+def rows(values: Tensor, batch: Batch, path: str = "decoder") -> Tensor:
+    """`values` [..., d] as [rows, d], without the rows that the batch's mask calls padding.
+
+    `path` is the module's that read or gave them; a model's output is its decoder's, where it has one.
+    """
+    decoder = isinstance(batch, Mapping) and any(name.startswith("decoder_") for name in batch)
+    kept = _mask(batch, _DECODER_MASKS if decoder and "decoder" in path.split(".") else _MASKS)
     if kept is not None and values.shape[:-1] == kept.shape:
         return values[kept.to(values.device)]
     return values.reshape(-1, values.shape[-1])
 
 
-def _mask(batch: Batch) -> Tensor | None:
+def _mask(batch: Batch, masks: Mapping[str, bool]) -> Tensor | None:
     if isinstance(batch, Mapping):
-        for name, counts in _MASKS.items():
+        for name, counts in masks.items():
             mask = batch.get(name)
             if isinstance(mask, Tensor) and not mask.is_floating_point():
                 return mask.bool() if counts else ~mask.bool()
@@ -120,7 +125,7 @@ class Reader:
         finally:
             for handle in handles:
                 handle.remove()
-        read = {name: torch.cat([rows(part, batch) for part in parts]) for name, parts in self.seen.items()}
+        read = {name: torch.cat([rows(part, batch, name) for part in parts]) for name, parts in self.seen.items()}
         return read, rows(answer, batch)
 
     def _hook(self, name: str) -> Any:

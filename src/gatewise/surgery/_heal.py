@@ -166,6 +166,7 @@ class _Run:
     def __init__(self, model: nn.Module, original: nn.Module, settings: Healing) -> None:
         self.model, self.original, self.settings = model, original, settings
         self.pairs: list[tuple[nn.Module, nn.Module]] = []
+        self.paths: list[str] = []
         self.trained: dict[str, nn.Parameter] = {}
         swapped = {site["path"] for entry in history(model)["surgeries"] for site in entry.get("sites", [])}
         paths = Paths(original)
@@ -175,6 +176,7 @@ class _Run:
                 continue
             slots = [slot for slot in (first.up, first.gate, first.down) if slot is not None]
             places = [paths.of(slot)[0] for slot in slots]
+            self.paths.append(places[-1])
             self.pairs.append((original.get_submodule(places[-1]), model.get_submodule(places[-1])))
             for place in places:
                 for name, parameter in model.get_submodule(place).named_parameters():
@@ -194,8 +196,8 @@ class _Run:
 
     def loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            wanted = _outputs(self.original, [old for old, _ in self.pairs], batch)
-        given = _outputs(self.model, [new for _, new in self.pairs], batch)
+            wanted = _outputs(self.original, self.paths, [old for old, _ in self.pairs], batch)
+        given = _outputs(self.model, self.paths, [new for _, new in self.pairs], batch)
         shares = [
             (mine.float() - theirs.float()).square().mean() / theirs.float().square().mean().clamp_min(1e-30)
             for mine, theirs in zip(given, wanted, strict=True)
@@ -239,10 +241,12 @@ def _listening(modules: list[nn.Module], seen: list[list[Tensor]]) -> Generator[
             handle.remove()
 
 
-def _outputs(model: nn.Module, modules: list[nn.Module], batch: Batch) -> list[Tensor]:
+def _outputs(model: nn.Module, paths: list[str], modules: list[nn.Module], batch: Batch) -> list[Tensor]:
     """What each module gave, then the main output, as rows."""
     seen: list[list[Tensor]] = [[] for _ in modules]
     with _listening(modules, seen):
         answer = main_output(call(model, batch))
-    found = [torch.cat([rows(part, batch) for part in parts]) for parts in seen if parts]
+    found = [
+        torch.cat([rows(part, batch, path) for part in parts]) for path, parts in zip(paths, seen, strict=True) if parts
+    ]
     return [*found, rows(answer, batch)]

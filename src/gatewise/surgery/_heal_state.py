@@ -141,7 +141,7 @@ def read_progress(folder: Path, mark: str, trained: Trained) -> Progress | None:
         if state["fingerprint"] != mark:
             raise GatewiseError(
                 f"{folder} holds the checkpoint of another healing: another model, other batches or other settings\n"
-                "give another checkpoint folder, or the same inputs as then"
+                "give the same inputs as then, or another checkpoint folder (on the command line: another --out)"
             )
         file = folder / Path(str(state["tensors"])).name
         if hashlib.sha256(file.read_bytes()).hexdigest() != state["sha256"]:

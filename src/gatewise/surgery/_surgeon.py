@@ -123,6 +123,8 @@ class Surgeon:
         site = found.site
         fused = [flag.value for flag in flags if flag.slot.name == "activation_relu_or_gelu"]
         note = "torch's fused encoder fast path no longer applies" if fused and not fused[0] else ""
+        if note and site.before == "gelu_tanh":
+            note += ": where it ran, it computed gelu (erf) for this tanh layer, up to 5e-4 away in every hidden unit"
         return SiteChange(
             path=site.path,
             before=site.before,

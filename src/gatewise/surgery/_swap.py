@@ -57,6 +57,7 @@ def swap(
     if calibration is not None and not keep_function:
         raise GatewiseError("a calibration set is for keep_function=True; without it nothing is fitted")
     rule = matching or ("none" if keep_function and spec.kind == "gate" else "params")
+    activations.matched_hidden(1, 1, rule, multiple_of, False)  # checks the two, also where no width is chosen
     plan = SwapPlan(to=spec.name, matching=rule, multiple_of=multiple_of, seed=seed)
     try:
         new = copy.deepcopy(model)
