@@ -88,8 +88,11 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
         if not isinstance(tables.get(name, {}), dict):
             raise GatewiseError(f"[{name}] must be a table, not {tables[name]!r}")
     study: dict[str, Any] = tables.setdefault("study", {})
-    if parsed.arms:
-        study["arms"] = [_arm(name.strip()) for name in parsed.arms.split(",") if name.strip()]
+    if parsed.arms is not None:
+        names = [name.strip() for name in parsed.arms.split(",")]
+        if not all(names):
+            raise GatewiseError(f"--arms needs names with a comma between two, not {parsed.arms!r}")
+        study["arms"] = [_arm(name) for name in names]
     elif "model" in tables.get("subject", {}):
         study.setdefault("arms", ["original", "gelu", "gelu_tanh", "silu", "relu"])
     elif "subject" in tables:

@@ -175,7 +175,8 @@ def check_affordable(plan: Plan, prices: Prices, left_s: float, spent_s: float) 
     elif part.train and not part.train.learns:
         reason = f"a first verdict on steps takes {first_processes(part)} processes of about {STEP_PROCESS_S:.0f} s"
     else:
-        reason = f"training {len(part.arms)} arms on {FEWEST_SEEDS} seeds takes {spoken(least)}"
+        seeds = min(part.train.seeds, FEWEST_SEEDS) if part.train else FEWEST_SEEDS
+        reason = f"training {len(part.arms)} arms on {seeds} seeds takes {spoken(least)}"
     raise BudgetTooSmallError(
         f"a budget of {spoken(plan.budget_s)} cannot give one verdict: {reason}"
         f"\nit would take about {spoken(spent_s + least + 1)}; fewer arms or conditions make it less"

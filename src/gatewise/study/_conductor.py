@@ -343,8 +343,12 @@ class Conductor:
         for done, (job, found) in enumerate(self.executor.untimed(jobs), 1 + total - len(jobs)):
             self.store.add(part.name, job["run_seed"], {TRAIN + job["arm"]: found})
             self._tell(f"{part.name}: trained {done} of {total} runs")
-            if self._left() < -budget.OVERRUN * self.plan.budget_s:
-                return  # the clock, not the data, ends it; only complete pairs are judged
+            if self._left() < -budget.OVERRUN * self.plan.budget_s:  # the clock, not the data, ends it
+                if done < total:  # only complete pairs are judged
+                    why = "the budget ended before them: they took longer here than their price at the start"
+                    self.schedule.drop(f"{total - done} of {total} training runs of part {part.name!r}", why)
+                    self.store.put("dropped", self.schedule.dropped)
+                return
 
     def _training_settings(self, part: Part) -> dict[str, Any]:
         """Fixed before the first run: the steps that the budget allows at the step price of this machine."""

@@ -13,7 +13,7 @@ import torch
 
 from gatewise import measure, train
 from gatewise.core import GatewiseError
-from gatewise.workloads import WORKLOADS, Workload
+from gatewise.workloads import WORKLOADS, Supervised, Workload
 
 from ._generation import speak
 from ._plan import ORIGINAL, Part, from_json, recorded
@@ -75,6 +75,8 @@ def prepare_training(
     for arm in sorted(part.arms, key=lambda arm: arm.label != part.baseline):
         workload, matching = built_as(made, arm, own)
         model = workload.fresh(arm.name, seed=seed, matching=matching)
+        if isinstance(made, Supervised):
+            made.check(model, arm.name)
         counts[arm.label] = measure.parameters(model)
         by_time = arm.matching == "time" and is_gate(arm)
         record["arms"][arm.label] = formula_facts(arm.name, made) | {

@@ -81,6 +81,8 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     doing = f"For {part.name} of {subject}" if part.name != "main" else f"On {subject}"
     if not answers:
         return f"{doing}, nothing was measured."
+    branded = _branded(record)
+    answers = [answer | {"arm": branded.get(answer["arm"], answer["arm"])} for answer in answers]
     named = {word: [a["arm"] for a in answers if a["verdict"] == word] for word in ("better", "worse", "equivalent")}
     mixed = [a["arm"] for a in answers if a["verdict"] == "worse" and "trade-off" in a["text"]]
     opened = [a["arm"] for a in answers if a["verdict"] == "inconclusive"]
@@ -107,6 +109,12 @@ def _part_headline(record: Record, answers: Sequence[dict[str, Any]]) -> str:
     return f"{doing}, {text}{'; ' if tail else ''}{'; '.join(tail)}."
 
 
+def _branded(record: Record) -> dict[str, str]:
+    """The names of arms that are no fair match, with what every line that shows them says."""
+    facts = record.prepared.get("arms", {})
+    return {run.label: f"{run.label} (unfair)" for run in record.arms if facts.get(run.arm, {}).get("unfair")}
+
+
 def _for(part: Part, advice: str) -> str:
     return sentence(advice) if part.name == "main" else f"For {part.name}, {advice}"
 
@@ -124,7 +132,12 @@ def _recommendation(record: Record, answers: Sequence[dict[str, Any]], judged: S
         )
         for arm in better
     }
-    best = min(gains, key=lambda arm: gains[arm])
+    branded = _branded(record)
+    best = min(gains, key=lambda arm: (arm in branded, gains[arm]))
+    if best in branded:
+        unlike = "what an arm of the same cost would do was not shown"
+        stay = f"stay with {part.baseline}: only {branded[best]} came out better"
+        return _for(part, f"{stay}, which is no fair match; {unlike}.")
     return _for(part, f"change to {best}, on this machine and this model.")
 
 
@@ -134,11 +147,11 @@ def next_steps(record: Record, answers: Sequence[Judged]) -> list[str]:
     refused: dict[str, list[str]] = {}
     for metric in dict.fromkeys(answer.question.metric for answer in answers):
         still_open = [a for a in answers if a.question.metric == metric and a.comparison.verdict == "inconclusive"]
-        what = f"{METRICS[metric].label} of {_who(still_open)}"
         factors = {id(a): factor for a in still_open if (factor := patience(a.comparison)) is not None}
         if not factors:
             for reason in dict.fromkeys(str(answer.comparison.reason) for answer in still_open):
-                refused.setdefault(reason, []).append(what)
+                mine = [answer for answer in still_open if str(answer.comparison.reason) == reason]
+                refused.setdefault(reason, []).append(f"{METRICS[metric].label} of {_who(mine)}")
             continue
         near = [answer for answer in still_open if factors.get(id(answer), HOPELESS) < HOPELESS]
         edge = [answer for answer in still_open if factors.get(id(answer), 0) >= HOPELESS]
@@ -301,7 +314,7 @@ def _below_baselines(record: Record) -> list[str]:
     reached: dict[str, list[float]] = {}
     for key, rows in record.rows.items():
         for _, row in rows if key.startswith(TRAIN) else ():
-            value = row["diagnostics"].get("heldout_accuracy")
+            value = row.get("diagnostics", {}).get("heldout_accuracy")
             if value is not None:
                 reached.setdefault(key[len(TRAIN) :].partition("|")[0], []).append(value)
     return [

@@ -77,6 +77,23 @@ class Supervised(Workload):
         except Exception as error:
             raise GatewiseError(f"{self.name}: side({side!r}) failed: {told(error)}") from error
 
+    def check(self, model: object, arm: str) -> None:
+        """Raises `GatewiseError` where a user's `fresh` gave no module, or one that its held-out items do not fit."""
+        if not _is_own(type(self)):
+            return
+        if not isinstance(model, nn.Module):
+            raise GatewiseError(f"{self.name}: fresh({arm!r}) must give a torch module, not {type(model).__name__}")
+        was = model.training
+        try:
+            with torch.random.fork_rng(), torch.no_grad():
+                for batch in self.heldout_batches():
+                    self.loss(model.eval(), batch)
+        except Exception as error:
+            why = told(error)
+            raise GatewiseError(f"{self.name}: the model of {arm} has no loss on held-out items: {why}") from error
+        finally:
+            model.train(was)
+
     def shape(self) -> dict[str, Any]:
         """The model's configuration, as plain data for the record."""
         return {}

@@ -1,0 +1,30 @@
+"""`--arms` of `gatewise evaluate`: names, and an arm in another matching."""
+
+import argparse
+from typing import Any
+
+import pytest
+
+from gatewise.cli._evaluate import _tables
+from gatewise.core import GatewiseError
+from gatewise.study import to_plan
+
+
+def parsed(arms: str | None) -> argparse.Namespace:
+    asked: dict[str, Any] = {"plan": None, "workload": "byte-lm", "arms": arms, "seeds": 2, "budget": None}
+    return argparse.Namespace(**asked, settings=[])
+
+
+def test_a_matching_behind_a_colon_makes_an_arm_of_its_own() -> None:
+    (part,) = to_plan(_tables(parsed("gelu, swiglu,swiglu:none"))).parts
+    assert [(arm.label, arm.name, arm.matching) for arm in part.arms] == [
+        ("gelu", "gelu", "params"),
+        ("swiglu", "swiglu", "params"),
+        ("swiglu-none", "swiglu", "none"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "gelu,,relu", "gelu,", "gelu,swiglu:", "gelu,swiglu:foo"])
+def test_an_empty_name_and_an_unknown_matching_are_refused(wrong: str) -> None:
+    with pytest.raises(GatewiseError, match=r"--arms needs names|matching is params, flops, time, none"):
+        to_plan(_tables(parsed(wrong)))
