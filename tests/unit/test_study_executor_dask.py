@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,13 @@ def rows(out: Path) -> dict[tuple[str, int], str]:
         return {(cell, seed): text for cell, seed, text in store.execute("SELECT cell, process, record FROM cells")}
 
 
+def ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or only waits to be read by its parent."""
+    with suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
 def dask_processes() -> list[psutil.Process]:
     """The workers of a cluster of our own."""
     return [child for child in psutil.Process().children() if any("spawn_main" in word for word in child.cmdline())]
@@ -153,7 +160,7 @@ def test_a_worker_killed_half_way_loses_nothing(begun: Path, expected: dict[str,
         found = evaluate(PLAN, shutil.copytree(begun, tmp_path / "out"), resume=True, progress=progress)
     same(found, expected)
     assert len(killed) > 1
-    assert not any(process.is_running() for process in killed)
+    wait_for(lambda: all(ended(process) for process in killed), "end of the killed worker's run")
     assert not dask_processes()  # nor does any other outlive the study
 
 
