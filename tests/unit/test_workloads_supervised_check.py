@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.core import GatewiseError
+from gatewise.study import to_plan
+from gatewise.study._training import prepare_training
 from gatewise.workloads import Supervised
 
 
@@ -45,3 +47,14 @@ def test_a_class_beyond_the_logits_and_rows_of_another_width_are_told_in_one_lin
 def test_what_is_no_module_is_told() -> None:
     with pytest.raises(GatewiseError, match=r"mine:Own: fresh\('relu'\) must give a torch module, not int"):
         Own(nn.Linear(3, 2)).check(3, "relu")
+
+
+def test_a_study_of_the_built_in_digits_is_prepared() -> None:
+    table = {
+        "study": {"arms": ["relu", "swiglu"]},
+        "subject": {"workload": "digits"},
+        "train": {"seeds": 2, "steps": 40},
+    }
+    (part,) = to_plan(table).parts
+    found = prepare_training(part, seed=0)
+    assert {arm: facts["unfair"] for arm, facts in found["arms"].items()} == {"relu": None, "swiglu": None}

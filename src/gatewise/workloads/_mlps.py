@@ -39,7 +39,7 @@ class MLPWorkload(Supervised):
         shared |= {"inputs": self.inputs_per_item, "activation": arm, "matching": matching}
         return MLPConfig(**shared)
 
-    def check(self) -> None:
+    def check_options(self) -> None:
         """Raises `GatewiseError` for a value out of range."""
         for name in ("batch", "heldout_batch"):
             check_whole(name, getattr(self, name), least=1)
@@ -92,7 +92,7 @@ class MNISTWorkload(MLPWorkload):
     inputs_per_item = mnist_data.SIDE**2
 
     def __post_init__(self) -> None:
-        self.check()
+        self.check_options()
 
     def side(self, side: str) -> Batch:
         return mnist_data.side_of(side)
@@ -127,7 +127,7 @@ class DigitsWorkload(MLPWorkload):
     inputs_per_item = 64
 
     def __post_init__(self) -> None:
-        self.check()
+        self.check_options()
 
     def side(self, side: str) -> Batch:
         return digits_data.side_of(side, 8)
