@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from gatewise.core import METRICS, Comparison, Evidence, Judgeable, Rule
@@ -242,18 +242,7 @@ def _spread(relation: Relation, found: Sequence[Record], arm: str, than: str) ->
         ranges.append({seed: _range([column[seed] for column in columns], facts.kind) for seed in shared})
     mine, base = ranges
     effects = tuple(mine[seed] - base[seed] for seed in sorted(mine.keys() & base.keys()))
-    shown = [position(relation.over, index, record, than) for index, record in enumerate(found)]
-    yield Asked(
-        relation=relation,
-        arm=arm,
-        than=than,
-        part="",
-        rule=rule,
-        conditions={relation.over: shown},
-        evidence=None if refusal else Evidence(effects=effects, rule=rule, method="mean"),
-        refusal=refusal,
-        implementation=found[0].prepared.get("arms", {}).get(arm, {}).get("implementation"),
-    )
+    yield _along(relation, found, (arm, than), rule, None if refusal else effects, refusal)
 
 
 def _basin(relation: Relation, found: Sequence[Record], arm: str, than: str) -> Asked:
@@ -264,15 +253,29 @@ def _basin(relation: Relation, found: Sequence[Record], arm: str, than: str) -> 
     refusal = next((side.refusal for side in sides if side.refusal), None)
     mine, base = (side.by_seed for side in sides)
     effects = tuple(mine[seed] - base[seed] for seed in sorted(mine.keys() & base.keys()))
-    rates = [position(relation.over, index, record, than) for index, record in enumerate(found)]
+    asked = _along(relation, found, (arm, than), rule, None if refusal else effects, refusal)
+    return replace(asked, conditions={**asked.conditions, "distance": relation.distance})
+
+
+def _along(
+    relation: Relation,
+    found: Sequence[Record],
+    pair: tuple[str, str],
+    rule: Rule,
+    effects: tuple[float, ...] | None,
+    refusal: str | None,
+) -> Asked:
+    """A question over all parts at once, with the positions of those parts; `effects` by seed, None where refused."""
+    arm, than = pair
+    shown = [position(relation.over, index, record, than) for index, record in enumerate(found)]
     return Asked(
         relation=relation,
         arm=arm,
         than=than,
         part="",
         rule=rule,
-        conditions={relation.over: rates, "distance": relation.distance},
-        evidence=None if refusal else Evidence(effects=effects, rule=rule, method="mean"),
+        conditions={relation.over: shown},
+        evidence=None if effects is None else Evidence(effects=effects, rule=rule, method="mean"),
         refusal=refusal,
         implementation=found[0].prepared.get("arms", {}).get(arm, {}).get("implementation"),
     )

@@ -19,7 +19,10 @@ def train(add: Add) -> None:
         epilog="exit codes: 0 done, also where the loss diverged; 2 bad input, or another rank has ended",
     )
     command.add_argument(
-        "--workload", default="byte-lm", metavar="NAME", help="byte-lm, convnet, vit (default byte-lm)"
+        "--workload",
+        default="byte-lm",
+        metavar="NAME",
+        help="byte-lm (default), convnet, digits, mnist-5k, vit, wordnet",
     )
     command.add_argument("--arm", default="gelu", metavar="NAME", help="an activation or gate (default: gelu)")
     command.add_argument("--steps", type=int, metavar="N", help="optimiser steps (default: 900)")
