@@ -14,6 +14,7 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("activations",),
+    ("kernels",),
     ("graphs",),
     ("tracing",),
     ("surgery",),
@@ -31,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Narrower than their layer: these import nothing else from the package.
-ONLY = {"report": {"core"}, "functional": {"activations"}}
+ONLY = {"report": {"core"}, "functional": {"activations", "kernels"}}
 # Third-party packages that a name never imports, not even inside a function.
 WITHOUT = {"core": {"torch", "transformers"}, "graphs": {"torch", "transformers"}, "report": {"torch", "transformers"}}
 # The version is a constant of the top-level face, which has always run by the time anything below it is imported.

@@ -3,9 +3,10 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import util
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from gatewise import kernels
 
 from ._missing import Missing
 
@@ -48,7 +49,6 @@ OPTIONAL = (
 )
 
 COMPILERS = ("c++", "g++", "clang++")
-NATIVE = "gatewise._native"
 
 Version = Callable[[str], str | None]
 
@@ -72,6 +72,7 @@ def installed(find: Version = installed_version, which: Callable[[str], str | No
         }
         for each in OPTIONAL
     ]
+    native = kernels.status()
     compiler = next((name for name in COMPILERS if which(name)), None)
     return {
         "needed": {name: find(name) or Missing("it is not installed") for name in NEEDED},
@@ -80,5 +81,5 @@ def installed(find: Version = installed_version, which: Callable[[str], str | No
             "name": compiler or Missing(f"none of {', '.join(COMPILERS)} is on the path"),
             "brings": "the runtime `compile` (torch.compile)",
         },
-        "native_kernels": NATIVE if util.find_spec(NATIVE) else Missing("none in this version"),
+        "native_kernels": native.instruction_set or Missing(native.reason or "unknown"),
     }

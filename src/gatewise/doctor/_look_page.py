@@ -43,7 +43,7 @@ def _installed(found: Mapping[str, Any]) -> Iterator[Line]:
         yield Line("compiler", f"{compiler['name']}: {compiler['brings']}")
     else:
         yield Line("compiler", f"none, and {compiler['brings']} needs one: install a C++ compiler", "yellow")
-    yield Line("native kernels", found["native_kernels"] or "none in this version")
+    yield Line("native kernels", found["native_kernels"] or "absent")
 
 
 def _machine(found: Mapping[str, Any]) -> Iterator[Line]:

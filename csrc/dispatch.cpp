@@ -1,0 +1,104 @@
+#include "dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace gatewise {
+
+const char* const function_names[num_functions] = {
+#define SCALAR(name, formula) #name,
+#define GATE(name, formula, clamp) #name,
+#include "functions.def"
+#undef SCALAR
+#undef GATE
+};
+const bool function_is_gate[num_functions] = {
+#define SCALAR(name, formula) false,
+#define GATE(name, formula, clamp) true,
+#include "functions.def"
+#undef SCALAR
+#undef GATE
+};
+
+namespace {
+
+// Best first.
+const InstructionSet sets[] = {
+#if defined(__x86_64__)
+    {"avx512", &kernels_avx512},
+    {"avx2", &kernels_avx2},
+#endif
+    {"plain", &kernels_plain},
+};
+constexpr int num_sets = sizeof(sets) / sizeof(sets[0]);
+
+#if defined(__x86_64__)
+// Not __builtin_cpu_supports: it needs a compiler's run-time library that knows the machine, and one (zig's) does not.
+struct Machine {
+    bool avx2 = false, avx512 = false;
+    Machine() {
+        unsigned a, b, c, d, low, high;
+        if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+        const bool saved = c & (1u << 27), fma = c & (1u << 12), avx = c & (1u << 28);
+        if (!saved || !avx || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+        __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));  // what the system keeps across a switch
+        avx2 = fma && (b & (1u << 5)) && (low & 0x06) == 0x06;
+        const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+        avx512 = avx2 && (b & f_dq_bw_vl) == f_dq_bw_vl && (low & 0xe6) == 0xe6;
+    }
+};
+#endif
+
+bool available(const char* name) {
+#if defined(__x86_64__)
+    static const Machine machine;
+    if (!strcmp(name, "avx512")) return machine.avx512;
+    if (!strcmp(name, "avx2")) return machine.avx2;
+#endif
+    return !strcmp(name, "plain");
+}
+
+const InstructionSet* named(const char* name) {
+    for (const InstructionSet& set : sets)
+        if (!strcmp(set.name, name) && available(name)) return &set;
+    return nullptr;
+}
+
+const InstructionSet* chosen() {
+    const char* wanted = getenv("GATEWISE_ISA");
+    if (const InstructionSet* set = wanted ? named(wanted) : nullptr) return set;
+    for (const InstructionSet& set : sets)
+        if (available(set.name)) return &set;
+    return &sets[num_sets - 1];
+}
+
+const InstructionSet* in_use = chosen();
+
+}  // namespace
+
+const InstructionSet& current() { return *in_use; }
+
+}  // namespace gatewise
+
+// For tests and reports, through ctypes.
+#define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
+
+GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
+
+// False where the machine does not have it.
+GATEWISE_EXPORT bool gatewise_use_isa(const char* name) {
+    const gatewise::InstructionSet* set = gatewise::named(name);
+    if (set) gatewise::in_use = set;
+    return set != nullptr;
+}
+GATEWISE_EXPORT int gatewise_num_functions() { return gatewise::num_functions; }
+GATEWISE_EXPORT const char* gatewise_function_name(int i) { return gatewise::function_names[i]; }
+GATEWISE_EXPORT bool gatewise_function_is_gate(int i) { return gatewise::function_is_gate[i]; }
+GATEWISE_EXPORT void gatewise_run(int function, int direction, int precision, const gatewise::Call* call, int64_t begin,
+                                  int64_t end) {
+    gatewise::current().kernels->kernel[function][direction][precision](*call, begin, end);
+}

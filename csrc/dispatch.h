@@ -1,0 +1,18 @@
+// The instruction set in use.
+#pragma once
+#include "core.h"
+
+namespace gatewise {
+
+struct InstructionSet {
+    const char* name;
+    const Kernels* kernels;
+};
+
+// The best one of this machine, or the one named by the environment variable GATEWISE_ISA where the machine has it.
+const InstructionSet& current();
+
+extern const char* const function_names[num_functions];
+extern const bool function_is_gate[num_functions];
+
+}  // namespace gatewise

@@ -1,0 +1,109 @@
+// Eight floats in a 256-bit register, with fused multiply-add. See simd_plain.h for what the names mean.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define GATEWISE_INLINE inline __attribute__((always_inline))
+
+namespace gatewise {
+namespace {
+
+struct Float {
+    static constexpr int width = 8;
+    static constexpr int rows = 8;
+    __m256 v;
+    Float() = default;
+    GATEWISE_INLINE Float(__m256 x) : v(x) {}
+    GATEWISE_INLINE explicit Float(float x) : v(_mm256_set1_ps(x)) {}
+
+    static GATEWISE_INLINE __m256i first(int64_t n) {
+        return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    }
+    static GATEWISE_INLINE Float load(const float* p) { return _mm256_loadu_ps(p); }
+    static GATEWISE_INLINE Float load(const float* p, int64_t n) { return _mm256_maskload_ps(p, first(n)); }
+    GATEWISE_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+    GATEWISE_INLINE void store(float* p, int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
+    GATEWISE_INLINE void stream(float* p) const { _mm256_stream_ps(p, v); }
+};
+
+struct Mask {
+    __m256 v;
+};
+struct Index {
+    __m256i v;
+};
+
+GATEWISE_INLINE Float operator+(Float a, Float b) { return _mm256_add_ps(a.v, b.v); }
+GATEWISE_INLINE Float operator-(Float a, Float b) { return _mm256_sub_ps(a.v, b.v); }
+GATEWISE_INLINE Float operator*(Float a, Float b) { return _mm256_mul_ps(a.v, b.v); }
+GATEWISE_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
+GATEWISE_INLINE Float fms(Float a, Float b, Float c) { return _mm256_fmsub_ps(a.v, b.v, c.v); }
+GATEWISE_INLINE Float fnma(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a.v, b.v, c.v); }
+GATEWISE_INLINE Float divide(Float a, Float b) { return _mm256_div_ps(a.v, b.v); }
+GATEWISE_INLINE Float min(Float a, Float b) { return _mm256_min_ps(a.v, b.v); }
+GATEWISE_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a.v, b.v); }
+GATEWISE_INLINE Float abs(Float a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
+GATEWISE_INLINE Float round(Float a) {
+    return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+// In two factors, because 2^k alone is out of range below -126; the first product is exact.
+GATEWISE_INLINE Float scale(Float a, Float k) {
+    const __m256i whole = _mm256_cvtps_epi32(k.v), half = _mm256_srai_epi32(whole, 1);
+    const __m256i one = _mm256_set1_epi32(127);
+    const __m256i p = _mm256_slli_epi32(_mm256_add_epi32(half, one), 23);
+    const __m256i q = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), one), 23);
+    return _mm256_mul_ps(_mm256_mul_ps(a.v, _mm256_castsi256_ps(p)), _mm256_castsi256_ps(q));
+}
+GATEWISE_INLINE Float reciprocal(Float d) { return _mm256_div_ps(_mm256_set1_ps(1.0f), d.v); }
+
+GATEWISE_INLINE Mask negative(Float a) { return {a.v}; }
+GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+GATEWISE_INLINE Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.v, b.v)}; }
+GATEWISE_INLINE bool any(Mask m) { return _mm256_movemask_ps(m.v) != 0; }
+GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return _mm256_blendv_ps(no.v, yes.v, m.v); }
+
+GATEWISE_INLINE Index bits(Float a) { return {_mm256_castps_si256(a.v)}; }
+// row[i mod 8]
+GATEWISE_INLINE Float lookup(const float (&row)[8], Index i) {
+    return _mm256_permutevar8x32_ps(_mm256_load_ps(row), i.v);
+}
+
+// bfloat16, 16 at a time: the even elements in one vector and the odd ones in the other, which costs no shuffle.
+struct Pair {
+    static constexpr int width = 16;
+    Float a, b;
+    static GATEWISE_INLINE Pair split(__m256i x) {
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(x, 16)),
+                _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
+    }
+    static GATEWISE_INLINE Pair load(const uint16_t* p) {
+        return split(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    }
+    static GATEWISE_INLINE Pair load(const uint16_t* p, int64_t n) {
+        uint16_t part[width] = {};
+        memcpy(part, p, static_cast<size_t>(n) * sizeof(uint16_t));
+        return load(part);
+    }
+    static GATEWISE_INLINE __m256i rounded(Float x) {
+        const __m256i u = _mm256_castps_si256(x.v);
+        const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+        return _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    }
+    GATEWISE_INLINE __m256i join() const {
+        return _mm256_blend_epi16(_mm256_srli_epi32(rounded(a), 16), rounded(b), 0xaa);
+    }
+    GATEWISE_INLINE void store(uint16_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), join()); }
+    GATEWISE_INLINE void store(uint16_t* p, int64_t n) const {
+        uint16_t part[width];
+        store(part);
+        memcpy(p, part, static_cast<size_t>(n) * sizeof(uint16_t));
+    }
+    GATEWISE_INLINE void stream(uint16_t* p) const { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), join()); }
+};
+
+GATEWISE_INLINE void fence() { _mm_sfence(); }
+
+}  // namespace
+}  // namespace gatewise

@@ -1,0 +1,101 @@
+// Sixteen floats in a 512-bit register. Every vector type offers the same names; see simd_plain.h for what they mean.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+
+#define GATEWISE_INLINE inline __attribute__((always_inline))
+
+namespace gatewise {
+namespace {
+
+struct Float {
+    static constexpr int width = 16;
+    static constexpr int rows = 16;
+    __m512 v;
+    Float() = default;
+    GATEWISE_INLINE Float(__m512 x) : v(x) {}
+    GATEWISE_INLINE explicit Float(float x) : v(_mm512_set1_ps(x)) {}
+
+    static GATEWISE_INLINE __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+    static GATEWISE_INLINE Float load(const float* p) { return _mm512_loadu_ps(p); }
+    static GATEWISE_INLINE Float load(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+    GATEWISE_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+    GATEWISE_INLINE void store(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+    GATEWISE_INLINE void stream(float* p) const { _mm512_stream_ps(p, v); }
+};
+
+struct Mask {
+    __mmask16 v;
+};
+struct Index {
+    __m512i v;
+};
+
+GATEWISE_INLINE Float operator+(Float a, Float b) { return _mm512_add_ps(a.v, b.v); }
+GATEWISE_INLINE Float operator-(Float a, Float b) { return _mm512_sub_ps(a.v, b.v); }
+GATEWISE_INLINE Float operator*(Float a, Float b) { return _mm512_mul_ps(a.v, b.v); }
+GATEWISE_INLINE Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
+GATEWISE_INLINE Float fms(Float a, Float b, Float c) { return _mm512_fmsub_ps(a.v, b.v, c.v); }
+GATEWISE_INLINE Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a.v, b.v, c.v); }
+GATEWISE_INLINE Float divide(Float a, Float b) { return _mm512_div_ps(a.v, b.v); }
+GATEWISE_INLINE Float min(Float a, Float b) { return _mm512_min_ps(a.v, b.v); }
+GATEWISE_INLINE Float max(Float a, Float b) { return _mm512_max_ps(a.v, b.v); }
+GATEWISE_INLINE Float abs(Float a) { return _mm512_abs_ps(a.v); }
+GATEWISE_INLINE Float round(Float a) {
+    return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+GATEWISE_INLINE Float scale(Float a, Float k) { return _mm512_scalef_ps(a.v, k.v); }
+
+// 1 / d for d in [1, 2]: 14 bits and one Newton step.
+GATEWISE_INLINE Float reciprocal(Float d) {
+    const Float r = _mm512_rcp14_ps(d.v);
+    return fma(fnma(d, r, Float(1.0f)), r, r);
+}
+
+GATEWISE_INLINE Mask negative(Float a) { return {_mm512_movepi32_mask(_mm512_castps_si512(a.v))}; }
+GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+GATEWISE_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
+GATEWISE_INLINE bool any(Mask m) { return m.v != 0; }
+GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return _mm512_mask_blend_ps(m.v, no.v, yes.v); }
+
+GATEWISE_INLINE Index bits(Float a) { return {_mm512_castps_si512(a.v)}; }
+GATEWISE_INLINE Index high_bits(Float a, unsigned shift) {
+    return {_mm512_srli_epi32(_mm512_castps_si512(a.v), shift)};
+}
+// row[i mod 16]
+GATEWISE_INLINE Float lookup(const float (&row)[16], Index i) {
+    return _mm512_permutexvar_ps(i.v, _mm512_load_ps(row));
+}
+
+// bfloat16, 32 at a time: the even elements in one vector and the odd ones in the other, which costs no shuffle.
+struct Pair {
+    static constexpr int width = 32;
+    Float a, b;
+    static GATEWISE_INLINE __mmask32 first(int64_t n) { return static_cast<__mmask32>((1ull << n) - 1ull); }
+    static GATEWISE_INLINE Pair split(__m512i x) {
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
+                _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+    }
+    static GATEWISE_INLINE Pair load(const uint16_t* p) { return split(_mm512_loadu_si512(p)); }
+    static GATEWISE_INLINE Pair load(const uint16_t* p, int64_t n) {
+        return split(_mm512_maskz_loadu_epi16(first(n), p));
+    }
+    // Round to nearest, ties to even. vcvtneps2bf16 is faster and flushes subnormal numbers to zero, so it is not used.
+    static GATEWISE_INLINE __m512i rounded(Float x) {
+        const __m512i u = _mm512_castps_si512(x.v);
+        const __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+        return _mm512_add_epi32(
+            u, _mm512_mask_blend_epi32(odd, _mm512_set1_epi32(0x7fff), _mm512_set1_epi32(0x8000)));
+    }
+    GATEWISE_INLINE __m512i join() const {
+        return _mm512_mask_mov_epi16(_mm512_srli_epi32(rounded(a), 16), 0xaaaaaaaau, rounded(b));
+    }
+    GATEWISE_INLINE void store(uint16_t* p) const { _mm512_storeu_si512(p, join()); }
+    GATEWISE_INLINE void store(uint16_t* p, int64_t n) const { _mm512_mask_storeu_epi16(p, first(n), join()); }
+    GATEWISE_INLINE void stream(uint16_t* p) const { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), join()); }
+};
+
+GATEWISE_INLINE void fence() { _mm_sfence(); }
+
+}  // namespace
+}  // namespace gatewise

@@ -1,0 +1,242 @@
+"""Fit every polynomial of the kernels against scipy/mpmath and write csrc/tables.h. Prints the error of each fit."""
+
+import sys
+
+import mpmath as mp
+import numpy as np
+from scipy.special import erfcx, log_ndtr
+
+INV_SQRT_2PI = 0.3989422804014326779
+
+
+def q(a):
+    """P(Z > a) for a standard normal Z."""
+    return np.exp(log_ndtr(-a))
+
+
+def d(a):
+    """The derivative of GELU at -a."""
+    return q(a) - a * INV_SQRT_2PI * np.exp(-a * a / 2)
+
+
+def mills(a):
+    """q(a) exp(a^2 / 2)."""
+    return 0.5 * erfcx(a * 0.5**0.5)
+
+
+def fit(f, low, high, degree, weight, basis=lambda t: t, count=600, rounds=40):
+    """Weighted minimax by Lawson's iteration, in the monomials of basis(t); float64 coefficients, lowest first."""
+    t = np.cos(np.pi * (np.arange(count) + 0.5) / count) * (high - low) / 2 + (high + low) / 2
+    y, w = f(t), weight(t)
+    v = basis(t)
+    c, r = (v.max() + v.min()) / 2, (v.max() - v.min()) / 2
+    a = np.polynomial.chebyshev.chebvander((v - c) / r, degree)
+    lawson = np.ones(count)
+    best, best_error = None, np.inf
+    for _ in range(rounds):
+        s = np.sqrt(lawson) * w
+        x = np.linalg.lstsq(a * s[:, None], y * s, rcond=None)[0]
+        e = np.abs(a @ x - y) * w
+        if e.max() < best_error:
+            best, best_error = x, e.max()
+        lawson *= e / e.max() + 1e-12
+        lawson /= lawson.sum()
+    p = np.polynomial.chebyshev.Chebyshev(best, domain=[c - r, c + r]).convert(kind=np.polynomial.Polynomial)
+    out = np.zeros(degree + 1)
+    out[: len(p.coef)] = p.coef
+    return out, best_error
+
+
+def uniform(name, f, scale, degree, weight, rows_count=16, zero_from=99):
+    """Rows k = 0, 1...: polynomials in t = a * scale - k, |t| <= 1/2. Row 0 uses t >= 0 only."""
+    rows, errors = [], []
+    for k in range(rows_count):
+        if k >= zero_from:
+            rows.append(np.zeros(degree + 1))
+            continue
+        low = -0.5 if k else 0.0
+        x, e = fit(lambda t, k=k: f((t + k) / scale), low, 0.5, degree, lambda t, k=k: weight((t + k) / scale))
+        rows.append(x)
+        errors.append(e)
+    print(f"{name}: degree {degree}, scale {scale}: weighted error by row", " ".join(f"{e:.1e}" for e in errors))
+    return np.array(rows)
+
+
+def falling(name, f, scale, degree, weight):
+    """Eight rows k = 1..8, stored at k mod 8: polynomials in u = a * scale - k, -1 <= u <= 0. Around its right end, where
+    the function is least, a row's terms all have one sign, so that rounding is not magnified as it is around the middle."""
+    rows, errors = np.zeros((8, degree + 1)), []
+    for k in range(1, 9):
+        x, e = fit(lambda u, k=k: f((u + k) / scale), -1.0, 0.0, degree, lambda u, k=k: weight((u + k) / scale))
+        rows[k % 8] = x
+        errors.append(e)
+    print(f"{name}: degree {degree}, scale {scale}: weighted error by row", " ".join(f"{e:.1e}" for e in errors))
+    return rows
+
+
+def binades(name, f, degree):
+    """16 rows over a in [0, 15), four to each binade of a + 1, polynomials in t = a - centre; row order as the low
+    four bits of (bits(a + 1) >> 21)."""
+    rows, centres, errors = np.zeros((16, degree + 1)), np.zeros(16), []
+    for k in range(16):
+        e, m = divmod(k, 4)
+        low, width = 2.0**e * (1 + m / 4) - 1, 2.0**e / 4
+        centre = low + width / 2
+        x, error = fit(lambda t, c=centre: f(c + t), -width / 2, width / 2, degree, lambda t, c=centre: 1 / f(c + t))
+        index = (np.float32(low + 1 + width / 2).view(np.uint32) >> 21) & 15
+        rows[index], centres[index] = x, centre
+        errors.append(error)
+    print(f"{name}: degree {degree}: relative error by row", " ".join(f"{e:.1e}" for e in errors))
+    return rows, centres
+
+
+def number(v):
+    mantissa, _, exponent = float(np.float32(v)).hex().partition("p")
+    return (mantissa.rstrip("0") if "." in mantissa else mantissa) + "p" + exponent + "f"
+
+
+def array(name, values):
+    cells = ", ".join(number(v) for v in np.ravel(values))
+    return f"inline constexpr float {name}[{np.size(values)}] = {{{cells}}};\n"
+
+
+def table(name, rows, note):
+    """Stored by coefficient: all 16 constants, then all 16 slopes..."""
+    degree, count = rows.shape[1] - 1, rows.shape[0]
+    cells = ",\n    ".join("{" + ", ".join(number(v) for v in rows[:, j]) + "}" for j in range(degree + 1))
+    return f"// {note}\nalignas(64) inline constexpr float {name}[{degree + 1}][{count}] = {{\n    {cells}}};\n"
+
+
+def split(name, value):
+    """A constant as the nearest float32, and the nearest float32 to what that leaves."""
+    high = np.float32(value)
+    low = np.float32(value - mp.mpf(float(high)))
+    return f"inline constexpr float {name} = {float(high).hex()}f, {name}_LOW = {float(low).hex()}f;\n"
+
+
+def constants():
+    root, log2e = 2 * mp.sqrt(2 / mp.pi), 1 / mp.log(2)
+    cubic = mp.mpf("0.044715")
+    found = {
+        "LOG2E": log2e,
+        "HALF_LOG2E": log2e / 2,
+        "QUICK_LOG2E": mp.mpf("1.702") * log2e,
+        "TANH_C1": root * log2e,
+        "TANH_C3": root * cubic * log2e,
+        "TANH_SLOPE1": root,
+        "TANH_SLOPE3": 3 * root * cubic,
+        "INV_SQRT_2PI": 1 / mp.sqrt(2 * mp.pi),
+    }
+    return ["// Each constant, and what float32 leaves of it.\n" + "".join(split(n, v) for n, v in found.items())]
+
+
+def main(path):
+    out = ["// Written by scripts/fit_tables.py; do not edit.\n#pragma once\n\nnamespace gatewise {\n"]
+    out += constants()
+    rel = lambda a: 1 / q(a)  # noqa: E731
+    value = {"DEFAULT": lambda a: 1 / np.maximum(q(a), 2e-3), "COARSE": rel, "HIGH": rel}
+    slope = {
+        "DEFAULT": lambda a: 1 / np.maximum(np.abs(d(a)), 0.1),
+        "COARSE": lambda a: 1 / np.maximum(np.abs(d(a)), 1e-9 + 0.01 * (np.abs(a - 0.75) < 0.2)),
+        "HIGH": lambda a: 1 / np.maximum(np.abs(d(a)), 1e-9 + 0.05 * (np.abs(a - 0.75) < 0.2)),
+    }
+    degrees = {
+        16: {"DEFAULT": (5, 5), "COARSE": (5, 6), "HIGH": (7, 7)},
+        8: {"DEFAULT": (7, 7), "COARSE": (6, 7), "HIGH": (10, 10)},
+    }
+    # On the left, how far the fast way is as accurate as its level asks; it is accurate enough on the right to NEAR.
+    left = {16: {"COARSE": 5.6, "HIGH": 5.6}, 8: {"COARSE": 4.5, "HIGH": 5.6}}
+    for count, per_unit in ((16, 2.75), (8, 1.2)):
+        near = (count - 0.51) / per_unit
+        out.append(
+            f"inline constexpr float ROWS_A_UNIT_{count} = {float(np.float32(per_unit)).hex()}f, NEAR_{count} = {float(np.float32(near)).hex()}f;\n"
+        )
+        s = float(np.float32(per_unit))
+        for level, (of_value, of_slope) in degrees[count].items():
+            if level in left[count]:
+                out.append(f"inline constexpr float LEFT_{level}_{count} = {number(left[count][level])};\n")
+            if (level, count) == ("HIGH", 8):
+                out.append(
+                    table("TAIL_HIGH_8", falling("tail HIGH 8", q, s, of_value, value[level]), "P(Z > a), see near()")
+                )
+                out.append(
+                    table(
+                        "SLOPE_HIGH_8", falling("slope HIGH 8", d, s, of_slope, slope[level]), "GELU'(-a), see near()"
+                    )
+                )
+                continue
+            last = count - 1 if level == "DEFAULT" else 99
+            out.append(
+                table(
+                    f"TAIL_{level}_{count}",
+                    uniform(f"tail {level} {count}", q, s, of_value, value[level], count, last),
+                    "P(Z > a)",
+                )
+            )
+            out.append(
+                table(
+                    f"SLOPE_{level}_{count}",
+                    uniform(f"slope {level} {count}", d, s, of_slope, slope[level], count, last),
+                    "GELU'(-a)",
+                )
+            )
+    per_unit = float(np.float32(15.49 / 14.45))
+    out.append(f"inline constexpr float LOG_ROWS_A_UNIT = {number(per_unit)};\n")
+    log2_q = lambda a: log_ndtr(-a) / np.log(2)  # noqa: E731
+    ratio = lambda a: 1 - a * INV_SQRT_2PI / mills(a)  # noqa: E731
+    out.append(
+        table("LOG_TAIL", uniform("log2 tail", log2_q, per_unit, 4, lambda a: np.log(2) + 0 * a), "log2 P(Z > a)")
+    )
+    out.append(
+        table(
+            "LOG_RATIO",
+            uniform("ratio", ratio, per_unit, 4, lambda a: 1 / np.maximum(np.abs(ratio(a)), 0.05)),
+            "GELU'(-a) / P(Z > a)",
+        )
+    )
+    rows, centres = binades("mills", mills, 6)
+    out.append(table("MILLS", rows, "exp(a^2/2) P(Z > a), four rows to each binade of a + 1"))
+    out.append(array("MILLS_CENTRE", centres))
+    # Without a table: M(a) = t * poly(q), t = 1 / (a + K), q = 1 - 2 K t = (a - K) / (a + K). poly(-1) is exactly K / 2,
+    # so that M(0) = 1/2: gelu(x) = x / 2 near 0, where half of the subnormal numbers are ties.
+    for name, k, degree in (("MILLS_RATIONAL", 3.0, 10), ("MILLS_RATIONAL_COARSE", 3.0, 6)):
+        whole = lambda a, k=k: mills(a) * (a + k)  # noqa: E731
+        q_of = lambda a, k=k: (a - k) / (a + k)  # noqa: E731
+        x, e = fit(
+            lambda a: (whole(a) - k / 2) / (q_of(a) + 1),
+            1e-9,
+            15.0,
+            degree - 1,
+            lambda a: (q_of(a) + 1) / whole(a),
+            q_of,
+            4000,
+            80,
+        )
+        c = np.polynomial.polynomial.polyadd(np.polynomial.polynomial.polymul(x, [1.0, 1.0]), [k / 2])
+        c = np.float32(c)
+        for _ in range(4):
+            y = c[-1]
+            for v in c[-2::-1]:
+                y = np.float32(np.float64(y) * -1.0 + np.float64(v))
+            c[0] += np.float32(k / 2) - y
+        print(name, f"degree {degree}, K {k}: {e:.1e}, poly(-1) {y!r}")
+        out.append(
+            f"// exp(a^2/2) P(Z > a) = t poly(1 - 2 K t), t = 1 / (a + K); relative error {e:.1e}\n"
+            + f"inline constexpr float {name}_K = {k}f;\n"
+            + array(name, c)
+        )
+    for degree in (4, 5, 6):
+        # 2^f = 1 + f * poly(f): exact at 0.
+        g = lambda f: np.where(f == 0, np.log(2), np.expm1(f * np.log(2)) / np.where(f == 0, 1, f))  # noqa: E731
+        x, e = fit(g, -0.5, 0.5, degree - 1, lambda f: np.abs(f) * 2.0**-f)
+        print(f"exp2 degree {degree}: {e:.1e}")
+        out.append(
+            f"// 2^f on [-1/2, 1/2]; relative error {e:.1e}\n" + array(f"EXP2_{degree}", np.concatenate([[1.0], x]))
+        )
+    out.append("\n}  // namespace gatewise\n")
+    with open(path, "w") as f:
+        f.write("\n".join(out))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "csrc/tables.h")

@@ -1,0 +1,82 @@
+"""The shared library of native kernels: where it is, whether it loads, and what this machine runs of it.
+
+The library links neither Python nor torch. What is here needs no torch either; `_operators` registers with it.
+"""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+NAME = "_native.so"
+OVERRIDE = "GATEWISE_NATIVE"
+"""Environment variable: `off`, or the path of a library to load instead of the installed one."""
+ISA = "GATEWISE_ISA"
+"""Environment variable: `avx512`, `avx2` or `plain`, for the library that is loaded next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Whether native kernels run here, and if not, why not.
+
+    Attributes:
+        path: the library that is loaded, or None.
+        instruction_set: `avx512`, `avx2` or `plain`, what its kernels run with; None without a library.
+        reason: one line saying why there is none, or why not what was asked for; None where all is as wished.
+    """
+
+    path: Path | None = None
+    instruction_set: str | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return f"absent, torch computes: {self.reason}"
+        return f"{self.instruction_set}" + (f" ({self.reason})" if self.reason else "")
+
+
+@cache
+def load() -> tuple[ctypes.CDLL | None, Status]:
+    """The library and its status, looked for once a process."""
+    wanted = os.environ.get(OVERRIDE)
+    if wanted == "off":
+        return None, Status(reason=f"{OVERRIDE}=off")
+    path = Path(wanted) if wanted else _installed()
+    if path is None:
+        return None, Status(reason="gatewise was installed without them: install it again where a C++ compiler is")
+    try:
+        core = ctypes.CDLL(str(path))
+        _declare(core)
+    except (OSError, AttributeError) as error:
+        return None, Status(reason=f"{path.name} cannot be loaded: {str(error).splitlines()[0]}")
+    isa = core.gatewise_isa().decode()
+    asked = os.environ.get(ISA)
+    reason = f"{ISA}={asked} is not one that this machine has" if asked and asked != isa else None
+    return core, Status(path=path, instruction_set=isa, reason=reason)
+
+
+def status() -> Status:
+    """Whether native kernels run here, with which instructions, and why not where not. Imports no torch."""
+    return load()[1]
+
+
+def functions(core: ctypes.CDLL) -> dict[str, bool]:
+    """The library's functions in order, and whether each is a gate (of two inputs)."""
+    names = [core.gatewise_function_name(i).decode() for i in range(core.gatewise_num_functions())]
+    return {name: core.gatewise_function_is_gate(i) for i, name in enumerate(names)}
+
+
+def _installed() -> Path | None:
+    # An editable install keeps the library in site-packages and this file in the source tree: the package has both.
+    from . import __path__ as folders
+
+    return next((found for folder in folders if (found := Path(folder) / NAME).is_file()), None)
+
+
+def _declare(core: ctypes.CDLL) -> None:
+    for name in ("gatewise_function_name", "gatewise_shim_name", "gatewise_register", "gatewise_isa"):
+        getattr(core, name).restype = ctypes.c_char_p
+    for name in ("gatewise_function_is_gate", "gatewise_use_isa"):
+        getattr(core, name).restype = ctypes.c_bool
+    core.gatewise_use_isa.argtypes = [ctypes.c_char_p]
