@@ -8,16 +8,16 @@ namespace {
 // coarse: for results that are rounded to bfloat16. standard and high: the two levels of float32.
 enum class Level { coarse, standard, high };
 
-// A function and its derivative.
-template <class F>
-struct Both {
-    F value, slope;
-};
-
 // max(-0, x) is -0 on the left, so that the difference is -0 where the tail is 0; and it keeps NaN and the sign of zero.
 template <class F>
 GATEWISE_INLINE F right_part(F x) {
     return max(F(-0.0f), x);
+}
+
+// From the slope at -|x|, of a function with f(x) - f(-x) = x.
+template <class F>
+GATEWISE_INLINE F turned(F x, F slope) {
+    return select(negative(x), slope, F(1.0f) - slope);
 }
 
 // coefficients[0] + x (coefficients[1] + x (...)), without a loop that a compiler might leave as one.
@@ -31,26 +31,46 @@ GATEWISE_INLINE F polynomial(const float (&coefficients)[n], F x) {
     }
 }
 
-// 2^(k + f) = mantissa 2^k, the two kept apart: 2^k alone may be out of range where a product with it is not.
-template <class F>
-struct Power {
-    F mantissa, k;
-    GATEWISE_INLINE F times(F factor) const { return scale(factor * mantissa, k); }
-    GATEWISE_INLINE F value() const { return scale(mantissa, k); }
-};
+// Powers are kept 2^64 times too great: no power that matters is then subnormal, and a product loses no bits before
+// the last multiplication, by LOWER.
+constexpr float RAISE = 0x1p64f, LOWER = 0x1p-64f;
 
-// 2^(x y + low).
+// 2^(k + f + 64), with the row of 2^k and its exponent in the low bits of `shifted` = k + EXP2_MAGIC.
 template <Level level, class F>
-GATEWISE_INLINE Power<F> power(F x, F y, F low) {
-    const F k = round(x * y), f = fms(x, y, k) + low;
-    return {polynomial(EXP2_6, f), k};
+GATEWISE_INLINE F power_of(F shifted, F f) {
+    if constexpr (F::rows == 16) {
+        const F whole = add_bits(lookup(EXP2_ROWS_16, bits(shifted)), shift_left<19>(bits(shifted)));
+        if constexpr (level == Level::coarse) return fma(whole * f, polynomial(EXP2_16_COARSE, f), whole);
+        return fma(whole * f, polynomial(EXP2_16, f), whole);
+    } else {
+        const F whole = add_bits(lookup(EXP2_ROWS_8, bits(shifted)), shift_left<20>(bits(shifted)));
+        if constexpr (level == Level::coarse) return fma(whole * f, polynomial(EXP2_8_COARSE, f), whole);
+        return fma(whole * f, polynomial(EXP2_8, f), whole);
+    }
 }
-// 2^(x y), which is enough where y is a constant of 24 bits and the result no more than 2^-10 at the standard level.
+// 1.5 2^23 over the number of rows to an octave: adding it leaves a multiple of one row's width.
+constexpr float EXP2_MAGIC = Float::rows == 16 ? 0x1.8p19f : 0x1.8p20f;
+
+// 2^(x y + low + 64) for x y from -190 to 0.
 template <Level level, class F>
-GATEWISE_INLINE Power<F> power(F x, F y) {
-    const F k = round(x * y), f = fms(x, y, k);
-    if constexpr (level == Level::coarse) return {polynomial(EXP2_4, f), k};
-    return {polynomial(EXP2_6, f), k};
+GATEWISE_INLINE F power(F x, F y, F low) {
+    if constexpr (F::rows == 0) {
+        const F k = round(x * y), f = fms(x, y, k) + low;
+        return scale(polynomial(EXP2_6, f), k + F(64.0f));
+    } else {
+        const F magic(EXP2_MAGIC), shifted = fma(x, y, magic);
+        return power_of<level>(shifted, fms(x, y, shifted - magic) + low);
+    }
+}
+// 2^(x y + 64), which is enough where y is a constant of 24 bits and the result no more than 2^-10 at the standard level.
+template <Level level, class F>
+GATEWISE_INLINE F power(F x, F y) {
+    if constexpr (F::rows == 0) {
+        return power<level>(x, y, F(0.0f));
+    } else {
+        const F magic(EXP2_MAGIC), shifted = fma(x, y, magic);
+        return power_of<level>(shifted, fms(x, y, shifted - magic));
+    }
 }
 
 }  // namespace

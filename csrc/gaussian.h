@@ -9,11 +9,11 @@ namespace {
 // One polynomial for each row of a table.
 template <int i = 0, class F, class I, int n, int count>
 GATEWISE_INLINE F piecewise(const float (&rows)[n][count], I row, F t) {
-    const F c = lookup(rows[i], row);
     if constexpr (i + 1 == n) {
-        return c;
+        return lookup(rows[i], row);
     } else {
-        return fma(piecewise<i + 1>(rows, row, t), t, c);
+        const F higher = piecewise<i + 1>(rows, row, t);  // before the lookup: fewer registers
+        return fma(higher, t, lookup(rows[i], row));
     }
 }
 
@@ -36,9 +36,9 @@ GATEWISE_INLINE F mills(F a) {
     }
 }
 
-// exp(-a^2 / 2)
+// exp(-a^2 / 2) / LOWER
 template <Level level, class F>
-GATEWISE_INLINE Power<F> density(F a) {
+GATEWISE_INLINE F density(F a) {
     const F h = a * a;
     if constexpr (level == Level::coarse) return power<level>(h, F(-HALF_LOG2E));
     const F low = h * F(-HALF_LOG2E_LOW);
@@ -48,19 +48,14 @@ GATEWISE_INLINE Power<F> density(F a) {
 
 constexpr float FAR = 14.9f;  // beyond it both are 0
 
-template <class F>
-GATEWISE_INLINE F turned(F x, F slope) {
-    return select(negative(x), slope, F(1.0f) - slope);
-}
-
 // Right everywhere, to the last subnormal number.
 template <Level level, bool want_value, bool want_slope, class F>
-GATEWISE_INLINE Both<F> far(F x) {
+GATEWISE_INLINE Result<F> far(F x) {
     const F a = min(F(FAR), abs(x)), m = mills<level>(a);
-    const Power<F> e = density<level>(a);
-    Both<F> both;
-    if constexpr (want_value) both.value = right_part(x) - e.times(a * m);
-    if constexpr (want_slope) both.slope = turned(x, e.times(fnma(a, F(INV_SQRT_2PI), m)));
+    const F e = density<level>(a);
+    Result<F> both;
+    if constexpr (want_value) both.value = fnma(a * m * e, F(LOWER), right_part(x));
+    if constexpr (want_slope) both.slope = turned(x, fnma(a, F(INV_SQRT_2PI), m) * e * F(LOWER));
     return both;
 }
 
@@ -85,7 +80,7 @@ constexpr float NEAR = Float::rows == 16 ? NEAR_16 : NEAR_8;
 constexpr float ROWS_A_UNIT = Float::rows == 16 ? ROWS_A_UNIT_16 : ROWS_A_UNIT_8;
 
 template <Level level, bool want_value, bool want_slope, class F>
-GATEWISE_INLINE Both<F> near(F x) {
+GATEWISE_INLINE Result<F> near(F x) {
     const F a = min(F(NEAR), abs(x));
     const F magic(12582912.0f), per_unit(ROWS_A_UNIT);  // 1.5 2^23: the low bits of the sum are the row
     F shifted;
@@ -96,7 +91,7 @@ GATEWISE_INLINE Both<F> near(F x) {
     }
     const F t = fms(a, per_unit, shifted - magic);
     const auto row = bits(shifted);
-    Both<F> both;
+    Result<F> both;
     if constexpr (want_value) both.value = fnma(a, piecewise(TAIL<level, F::rows>(), row, t), right_part(x));
     if constexpr (want_slope) both.slope = turned(x, piecewise(SLOPE<level, F::rows>(), row, t));
     return both;
@@ -104,19 +99,20 @@ GATEWISE_INLINE Both<F> near(F x) {
 
 // For bfloat16: Q by its logarithm, accurate enough everywhere, so that numbers far on the left cost no more than others.
 template <bool want_slope, class F>
-GATEWISE_INLINE Both<F> by_logarithm(F x) {
-    const F a = min(F(14.45f), abs(x)), magic(12582912.0f), per_unit(LOG_ROWS_A_UNIT);
+GATEWISE_INLINE Result<F> by_logarithm(F x) {
+    const F a = min(F(LOG_LIMIT), abs(x)), magic(12582912.0f), per_unit(LOG_ROWS_A_UNIT);
     const F shifted = fma(a, per_unit, magic), t = fms(a, per_unit, shifted - magic);
     const auto row = bits(shifted);
-    const F log = piecewise(LOG_TAIL, row, t), k = round(log);
-    const F tail = scale(polynomial(EXP2_4, log - k), k);
-    Both<F> both;
-    both.value = fnma(a, tail, right_part(x));
-    if constexpr (want_slope) both.slope = turned(x, tail * piecewise(LOG_RATIO, row, t));
+    const F log = piecewise(LOG_TAIL, row, t), near_log = log + F(EXP2_MAGIC);
+    const F tail = power_of<Level::coarse>(near_log, log - (near_log - F(EXP2_MAGIC)));
+    Result<F> both;
+    both.value = fnma(a * tail, F(LOWER), right_part(x));
+    if constexpr (want_slope) both.slope = turned(x, tail * piecewise(LOG_RATIO, row, t) * F(LOWER));
     return both;
 }
 
 struct Gelu {
+    static constexpr bool is_short = false;  // next to reading a table
     // Is the fast way right only up to a limit, so that numbers have to be looked at first? At the coarse level with
     // sixteen rows the logarithm serves wherever the value is wanted; for a slope alone it would cost half as much again.
     template <Level level, bool want_value>
@@ -132,13 +128,13 @@ struct Gelu {
     }
     // For a slope also on the right: 1 - D(NEAR) is not quite 1.
     template <Level level, bool slope, class F>
-    static GATEWISE_INLINE Mask outside(F x) {
+    static GATEWISE_INLINE auto outside(F x) {
         return slope ? less(F(left<level>()), abs(x)) : less(x, F(-left<level>()));
     }
 
     // A number must not depend on its neighbours in the vector, so that only those outside are taken from `far`.
     template <Level level, bool want_value, bool want_slope, bool everywhere, class F>
-    static GATEWISE_INLINE Both<F> evaluate(F x) {
+    static GATEWISE_INLINE Result<F> evaluate(F x) {
         if constexpr (F::rows == 0) {
             return far<level, want_value, want_slope>(x);
         } else if constexpr (F::rows == 16 && level == Level::coarse && want_value) {
@@ -146,8 +142,8 @@ struct Gelu {
         } else if constexpr (level == Level::standard || !everywhere) {
             return near<level, want_value, want_slope>(x);
         } else {
-            const Both<F> a = far<level, want_value, want_slope>(x), b = near<level, want_value, want_slope>(x);
-            Both<F> both;
+            const Result<F> a = far<level, want_value, want_slope>(x), b = near<level, want_value, want_slope>(x);
+            Result<F> both;
             if constexpr (want_value) both.value = select(outside<level, false>(x), a.value, b.value);
             if constexpr (want_slope) both.slope = select(outside<level, true>(x), a.slope, b.slope);
             return both;

@@ -46,92 +46,143 @@ struct Clamped {  // f(min(gate, 7)) (clip(up, -7, 7) + 1)
     }
 };
 
+// A kernel: a formula at the first operand, and what is made of its value and slope.
+template <class Formula_, class Clamp_, Level level_>
+struct Operation {
+    using Formula = Formula_;
+    using Clamp = Clamp_;
+    static constexpr Level level = level_;
+};
 template <class Formula, Level level>
-struct ScalarForward {
+struct ScalarForward : Operation<Formula, Open, level> {
     static constexpr int num_in = 1, num_out = 1;
-    static constexpr bool limited = Formula::template limited<level, true>();
+    static constexpr bool want_value = true, want_slope = false;
     template <class F>
-    static GATEWISE_INLINE Mask outside(const F* in) {
-        return Formula::template outside<level, false>(in[0]);
-    }
-    template <bool everywhere, class F>
-    static GATEWISE_INLINE void apply(const F* in, F* out) {
-        out[0] = Formula::template evaluate<level, true, false, everywhere>(in[0]).value;
+    static GATEWISE_INLINE void finish(const Result<F>& f, const F*, F* out) {
+        out[0] = f.value;
     }
 };
 template <class Formula, Level level>
-struct ScalarBackward {
+struct ScalarBackward : Operation<Formula, Open, level> {
     static constexpr int num_in = 2, num_out = 1;
-    static constexpr bool limited = Formula::template limited<level, false>();
+    static constexpr bool want_value = false, want_slope = true;
     template <class F>
-    static GATEWISE_INLINE Mask outside(const F* in) {
-        return Formula::template outside<level, true>(in[0]);
-    }
-    template <bool everywhere, class F>
-    static GATEWISE_INLINE void apply(const F* in, F* out) {
-        out[0] = in[1] * Formula::template evaluate<level, false, true, everywhere>(in[0]).slope;
+    static GATEWISE_INLINE void finish(const Result<F>& f, const F* in, F* out) {
+        out[0] = in[1] * f.slope;
     }
 };
 template <class Formula, class Clamp, Level level>
-struct GateForward {
+struct GateForward : Operation<Formula, Clamp, level> {
     static constexpr int num_in = 2, num_out = 1;
-    static constexpr bool limited = Formula::template limited<level, true>();
+    static constexpr bool want_value = true, want_slope = false;
     template <class F>
-    static GATEWISE_INLINE Mask outside(const F* in) {
-        return Formula::template outside<level, false>(Clamp::gate(in[0]));
-    }
-    template <bool everywhere, class F>
-    static GATEWISE_INLINE void apply(const F* in, F* out) {
-        out[0] = Formula::template evaluate<level, true, false, everywhere>(Clamp::gate(in[0])).value * Clamp::up(in[1]);
+    static GATEWISE_INLINE void finish(const Result<F>& f, const F* in, F* out) {
+        out[0] = f.value * Clamp::up(in[1]);
     }
 };
 template <class Formula, class Clamp, Level level>
-struct GateBackward {
+struct GateBackward : Operation<Formula, Clamp, level> {
     static constexpr int num_in = 3, num_out = 2;
-    static constexpr bool limited = Formula::template limited<level, true>();
+    static constexpr bool want_value = true, want_slope = true;
     template <class F>
-    static GATEWISE_INLINE Mask outside(const F* in) {
-        return Formula::template outside<level, true>(Clamp::gate(in[0]));
+    static GATEWISE_INLINE void finish(const Result<F>& f, const F* in, F* out) {
+        out[0] = Clamp::by_gate(in[0], in[2] * Clamp::up(in[1]) * f.slope);
+        out[1] = Clamp::by_up(in[1], in[2] * f.value);
     }
-    template <bool everywhere, class F>
-    static GATEWISE_INLINE void apply(const F* in, F* out) {
-        const auto both = Formula::template evaluate<level, true, true, everywhere>(Clamp::gate(in[0]));
-        out[0] = Clamp::by_gate(in[0], in[2] * Clamp::up(in[1]) * both.slope);
-        out[1] = Clamp::by_up(in[1], in[2] * both.value);
+};
+
+// bfloat16 always takes the value: a formula may choose its way by what is wanted, and every number must be the table's.
+template <class Op>
+constexpr bool want_value = Op::want_value || Op::level == Level::coarse;
+template <class Op>
+constexpr bool limited = Op::Formula::template limited<Op::level, want_value<Op>>();
+
+template <class Op, class F>
+GATEWISE_INLINE auto outside(const F* in) {
+    return Op::Formula::template outside<Op::level, Op::want_slope>(Op::Clamp::gate(in[0]));
+}
+template <class Op, bool everywhere, class F>
+GATEWISE_INLINE void apply(const F* in, F* out) {
+    using Formula = typename Op::Formula;
+    const F x = Op::Clamp::gate(in[0]);
+    Op::finish(Formula::template evaluate<Op::level, want_value<Op>, Op::want_slope, everywhere>(x), in, out);
+}
+
+// A formula at every bfloat16 number, in the forms that the kernels read: value and slope side by side, each alone, and
+// the value rounded. Ordinary numbers touch a thirtieth of it.
+template <class Formula, class Clamp>
+struct Table {
+    static constexpr int size = 1 << 16;
+    alignas(64) Result<float> both[size];
+    alignas(64) float value[size], slope[size];
+    alignas(64) uint16_t rounded[size];
+
+    // Asks for the part that ordinary numbers need, 2^-14 to 2^4 and their negatives: one wait instead of hundreds.
+    template <class T>
+    static GATEWISE_INLINE void fetch(const T* of) {
+        constexpr int first = (127 - 14) << 7, last = (127 + 4) << 7, step = static_cast<int>(64 / sizeof(T));
+        for (int sign = 0; sign < size; sign += size / 2)
+            for (int i = first; i < last; i += step) __builtin_prefetch(of + sign + i, 0, 2);
+    }
+
+    static const Table& get() {
+        static Table table;
+        static const bool filled = table.fill();
+        (void)filled;
+        return table;
+    }
+
+  private:
+    bool fill() {
+        for (int begin = 0; begin < size; begin += Pair::width) {
+            uint16_t x[Pair::width];
+            for (int i = 0; i < Pair::width; ++i) x[i] = static_cast<uint16_t>(begin + i);
+            const Pair pair = Pair::load(x);
+            const auto f = Formula::template evaluate<Level::coarse, true, true, true>(Clamp::gate(pair.v));
+            Pair{f.value}.store(rounded + begin);
+            const auto spread = [](Twice<Float> v, float* to) {
+                float even[Float::width], odd[Float::width];
+                v.a.store(even), v.b.store(odd);
+                for (int i = 0; i < Float::width; ++i) to[2 * i] = even[i], to[2 * i + 1] = odd[i];
+            };
+            spread(f.value, value + begin);
+            spread(f.slope, slope + begin);
+            for (int i = begin; i < begin + Pair::width; ++i) both[i] = {value[i], slope[i]};
+        }
+        return true;
     }
 };
 
 // How numbers lie in memory, and as how many vectors they are loaded.
 struct Single {
+    static constexpr bool has_tables = false;
     using Number = float;
-    using Block = Float;
+    using Block = Floats;
     template <class Op>
     static GATEWISE_INLINE bool outside(const Block* in) {
-        return any(Op::outside(in));
+        return any(gatewise::outside<Op>(in));
     }
     template <class Op, bool everywhere>
     static GATEWISE_INLINE void apply(const Block* in, Block* out) {
-        Op::template apply<everywhere>(in, out);
+        gatewise::apply<Op, everywhere>(in, out);
     }
 };
 struct Brain {
+    static constexpr bool has_tables = Float::width > 1;
     using Number = uint16_t;
     using Block = Pair;
     template <class Op>
     static GATEWISE_INLINE bool outside(const Block* in) {
-        Float a[Op::num_in], b[Op::num_in];
-        for (int i = 0; i < Op::num_in; ++i) a[i] = in[i].a, b[i] = in[i].b;
-        return any(Op::outside(a) | Op::outside(b));
+        Twice<Float> x[Op::num_in];
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) x[i] = in[i].v;
+        return any(gatewise::outside<Op>(x));
     }
     template <class Op, bool everywhere>
     static GATEWISE_INLINE void apply(const Block* in, Block* out) {
-        Float x[Op::num_in], y[Op::num_out];
-        for (int i = 0; i < Op::num_in; ++i) x[i] = in[i].a;
-        Op::template apply<everywhere>(x, y);
-        for (int i = 0; i < Op::num_out; ++i) out[i].a = y[i];
-        for (int i = 0; i < Op::num_in; ++i) x[i] = in[i].b;
-        Op::template apply<everywhere>(x, y);
-        for (int i = 0; i < Op::num_out; ++i) out[i].b = y[i];
+        Twice<Float> x[Op::num_in], y[Op::num_out];
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) x[i] = in[i].v;
+        gatewise::apply<Op, everywhere>(x, y);
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) out[i].v = y[i];
     }
 };
 
@@ -140,55 +191,97 @@ struct Span {
     using Number = typename Memory::Number;
     using Block = typename Memory::Block;
     static constexpr int width = Block::width;
+    using Entries = Table<typename Op::Formula, typename Op::Clamp>;
     const Number* in[Op::num_in];
     Number* out[Op::num_out];
 
     GATEWISE_INLINE void advance(int64_t n) {
-        for (auto& p : in) p += n;
-        for (auto& p : out) p += n;
+        GATEWISE_UNROLL for (auto& p : in) p += n;
+        GATEWISE_UNROLL for (auto& p : out) p += n;
     }
-    GATEWISE_INLINE void load(Block* x) const {
-        for (int i = 0; i < Op::num_in; ++i) x[i] = Block::load(in[i]);
+    GATEWISE_INLINE void load(Block* x, int64_t at) const {
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) x[i] = Block::load(in[i] + at);
     }
     // Fewer than `width` numbers.
     GATEWISE_INLINE void part(int64_t n) {
         Block x[Op::num_in], y[Op::num_out];
-        for (int i = 0; i < Op::num_in; ++i) x[i] = Block::load(in[i], n);
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) x[i] = Block::load(in[i], n);
         Memory::template apply<Op, true>(x, y);
-        for (int i = 0; i < Op::num_out; ++i) y[i].store(out[i], n);
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) y[i].store(out[i], n);
         advance(n);
     }
     // A block with a number that the fast way is not right for. Out of line and through memory, so that the loop below
     // keeps its constants in registers.
-    [[gnu::noinline, gnu::cold]] void rare() const {
+    [[gnu::noinline, gnu::cold]] void rare(int64_t at) const {
         Block x[Op::num_in], y[Op::num_out];
-        load(x);
+        load(x, at);
         Memory::template apply<Op, true>(x, y);
-        for (int i = 0; i < Op::num_out; ++i) y[i].store(out[i]);
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) y[i].store(out[i] + at);
     }
     template <bool stream>
     GATEWISE_INLINE void blocks(int64_t count) {
-        while (count > 0) {
-            for (; count > 0; --count) {
+        const int64_t end = count * width;
+        const Span here = *this;  // which `rare` does not see, so that the pointers stay in registers
+        for (int64_t at = 0; at < end; at += width) {
+            for (; at < end; at += width) {
                 Block x[Op::num_in], y[Op::num_out];
-                load(x);
-                if constexpr (Op::limited) {
+                here.load(x, at);
+                if constexpr (limited<Op>) {
                     if (__builtin_expect(Memory::template outside<Op>(x), 0)) break;
                 }
-                Memory::template apply<Op, !Op::limited>(x, y);
-                for (int i = 0; i < Op::num_out; ++i) stream ? y[i].stream(out[i]) : y[i].store(out[i]);
-                advance(width);
+                Memory::template apply<Op, !limited<Op>>(x, y);
+                GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i)
+                    stream ? y[i].stream(here.out[i] + at) : y[i].store(here.out[i] + at);
             }
-            if constexpr (Op::limited) {
-                if (count > 0) {
-                    rare();
-                    advance(width);
-                    --count;
-                }
+            if constexpr (limited<Op>) {
+                if (at < end) rare(at);
             }
         }
+        advance(end);
     }
-    GATEWISE_INLINE void all(int64_t n, bool stream) {
+    // A lookup is so many instructions that the core looks too few numbers ahead to ask memory in time; 4 KiB is the
+    // next page, where the hardware stops. Within the caches it costs more than it brings.
+    template <bool stream>
+    GATEWISE_INLINE void ahead(int64_t at) const {
+        if constexpr (stream)
+            GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) __builtin_prefetch(in[i] + at + 2048, 0, 3);
+    }
+    static GATEWISE_INLINE Result<Twice<Float>> found(const Entries& table, const Number* x) {
+        if constexpr (!Op::want_slope) return {Block::looked_up(table.value, x), {}};
+        else if constexpr (!Op::want_value) return {{}, Block::looked_up(table.slope, x)};
+        else return Block::looked_up(table.both, x);
+    }
+    template <bool stream>
+    GATEWISE_INLINE void looked_up(int64_t count, const Entries& table) {
+        const int64_t end = count * width;
+        if constexpr (Op::num_in == 1) {
+            for (int64_t at = 0; at < end; at += width) {
+                ahead<stream>(at);
+                Block::template look_up<stream>(table.rounded, in[0] + at, out[0] + at);
+            }
+        } else {
+            for (int64_t at = 0; at < end; at += width) {
+                Block x[Op::num_in], y[Op::num_out];
+                Twice<Float> from[Op::num_in], to[Op::num_out];
+                ahead<stream>(at);
+                load(x, at);
+                GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) from[i] = x[i].v;
+                Op::finish(found(table, in[0] + at), from, to);
+                GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) y[i].v = to[i];
+                GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i)
+                    stream ? y[i].stream(out[i] + at) : y[i].store(out[i] + at);
+            }
+        }
+        advance(end);
+    }
+    template <bool stream>
+    GATEWISE_INLINE void most(int64_t count, [[maybe_unused]] const Entries* table) {
+        if constexpr (Memory::has_tables) {
+            if (table) return looked_up<stream>(count, *table);
+        }
+        blocks<stream>(count);
+    }
+    GATEWISE_INLINE void all(int64_t n, bool stream, const Entries* table) {
         // A store that crosses a cache line costs two; a streaming store must not.
         constexpr int64_t line = static_cast<int64_t>(width * sizeof(Number));
         const int64_t over = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out[0]) % line);
@@ -199,26 +292,44 @@ struct Span {
         }
         for (auto* p : out) stream = stream && reinterpret_cast<uintptr_t>(p) % line == 0;
         if (stream) {
-            blocks<true>(n / width);
+            most<true>(n / width, table);
         } else {
-            blocks<false>(n / width);
+            most<false>(n / width, table);
         }
         if (n % width) part(n % width);
     }
 };
 
+// From this many numbers on a table is worth fetching into the caches. From memory a short formula is quicker, though:
+// it leaves more of the core's attention to the next loads.
+template <class Op>
+bool worth_a_table(int64_t count, bool stream) {
+    constexpr bool is_short = Op::num_in > 1 && !Op::want_slope && Op::Formula::is_short;
+    return count >= 32768 && !(stream && is_short);
+}
+
 template <class Memory, class Op>
 void run(const Call& call, int64_t begin, int64_t end) {
     using Number = typename Memory::Number;
+    const typename Span<Memory, Op>::Entries* table = nullptr;
+    if constexpr (Memory::has_tables) {
+        if (worth_a_table<Op>(end - begin, call.stream)) {
+            table = &Span<Memory, Op>::Entries::get();
+            if constexpr (Op::num_in == 1) table->fetch(table->rounded);
+            else if constexpr (!Op::want_slope) table->fetch(table->value);
+            else if constexpr (!Op::want_value) table->fetch(table->slope);
+            else table->fetch(table->both);
+        }
+    }
     while (begin < end) {
         const int64_t row = begin / call.cols, col = begin % call.cols;
         const int64_t rest = call.cols - col, n = rest < end - begin ? rest : end - begin;
         Span<Memory, Op> span;
-        for (int i = 0; i < Op::num_in; ++i)
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i)
             span.in[i] = static_cast<const Number*>(call.in[i]) + row * call.in_stride[i] + col;
-        for (int i = 0; i < Op::num_out; ++i)
+        GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i)
             span.out[i] = static_cast<Number*>(call.out[i]) + row * call.out_stride[i] + col;
-        span.all(n, call.stream);
+        span.all(n, call.stream, table);
         begin += n;
     }
     if (call.stream) fence();

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #define GATEWISE_INLINE inline __attribute__((always_inline))
+#define GATEWISE_UNROLL _Pragma("GCC unroll 4")
+#include "simd_lookup.h"
+#include "simd_twice.h"
 
 namespace gatewise {
 namespace {
@@ -44,19 +47,6 @@ GATEWISE_INLINE Float divide(Float a, Float b) { return _mm256_div_ps(a.v, b.v);
 GATEWISE_INLINE Float min(Float a, Float b) { return _mm256_min_ps(a.v, b.v); }
 GATEWISE_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a.v, b.v); }
 GATEWISE_INLINE Float abs(Float a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
-GATEWISE_INLINE Float round(Float a) {
-    return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-// In two factors, because 2^k alone is out of range below -126; the first product is exact.
-GATEWISE_INLINE Float scale(Float a, Float k) {
-    const __m256i whole = _mm256_cvtps_epi32(k.v), half = _mm256_srai_epi32(whole, 1);
-    const __m256i one = _mm256_set1_epi32(127);
-    const __m256i p = _mm256_slli_epi32(_mm256_add_epi32(half, one), 23);
-    const __m256i q = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), one), 23);
-    return _mm256_mul_ps(_mm256_mul_ps(a.v, _mm256_castsi256_ps(p)), _mm256_castsi256_ps(q));
-}
-GATEWISE_INLINE Float reciprocal(Float d) { return _mm256_div_ps(_mm256_set1_ps(1.0f), d.v); }
 
 GATEWISE_INLINE Mask negative(Float a) { return {a.v}; }
 GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
@@ -65,18 +55,27 @@ GATEWISE_INLINE bool any(Mask m) { return _mm256_movemask_ps(m.v) != 0; }
 GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return _mm256_blendv_ps(no.v, yes.v, m.v); }
 
 GATEWISE_INLINE Index bits(Float a) { return {_mm256_castps_si256(a.v)}; }
+template <int n>
+GATEWISE_INLINE Index shift_left(Index i) {
+    return {_mm256_slli_epi32(i.v, n)};
+}
+GATEWISE_INLINE Float add_bits(Float a, Index i) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), i.v));
+}
 // row[i mod 8]
 GATEWISE_INLINE Float lookup(const float (&row)[8], Index i) {
     return _mm256_permutevar8x32_ps(_mm256_load_ps(row), i.v);
 }
 
+using Floats = Twice<Float>;
+
 // bfloat16, 16 at a time: the even elements in one vector and the odd ones in the other, which costs no shuffle.
 struct Pair {
     static constexpr int width = 16;
-    Float a, b;
+    Twice<Float> v;
     static GATEWISE_INLINE Pair split(__m256i x) {
-        return {_mm256_castsi256_ps(_mm256_slli_epi32(x, 16)),
-                _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
+        return {{_mm256_castsi256_ps(_mm256_slli_epi32(x, 16)),
+                _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))}};
     }
     static GATEWISE_INLINE Pair load(const uint16_t* p) {
         return split(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -92,7 +91,7 @@ struct Pair {
         return _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
     }
     GATEWISE_INLINE __m256i join() const {
-        return _mm256_blend_epi16(_mm256_srli_epi32(rounded(a), 16), rounded(b), 0xaa);
+        return _mm256_blend_epi16(_mm256_srli_epi32(rounded(v.a), 16), rounded(v.b), 0xaa);
     }
     GATEWISE_INLINE void store(uint16_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), join()); }
     GATEWISE_INLINE void store(uint16_t* p, int64_t n) const {
@@ -101,6 +100,27 @@ struct Pair {
         memcpy(p, part, static_cast<size_t>(n) * sizeof(uint16_t));
     }
     GATEWISE_INLINE void stream(uint16_t* p) const { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), join()); }
+
+    template <bool stream>
+    static GATEWISE_INLINE void look_up(const uint16_t* entries, const uint16_t* x, uint16_t* y) {
+        GATEWISE_UNROLL for (int i = 0; i < width; i += 8) look_up_eight<stream>(entries, x + i, y + i);
+    }
+    // What a table says of 16 numbers.
+    static GATEWISE_INLINE Twice<Float> looked_up(const float* entries, const uint16_t* x) {
+        const Halves a(entries, x), b(entries, x + 8);
+        return {_mm256_insertf128_ps(_mm256_castps128_ps256(a.even), b.even, 1),
+                _mm256_insertf128_ps(_mm256_castps128_ps256(a.odd), b.odd, 1)};
+    }
+    static GATEWISE_INLINE Result<Twice<Float>> looked_up(const Result<float>* entries, const uint16_t* x) {
+        const Quarters a(entries, x), b(entries, x + 8);
+        const auto whole = [&a, &b](__m128 Quarters::*part) {
+            return _mm256_insertf128_ps(_mm256_castps128_ps256(a.*part), b.*part, 1);
+        };
+        const __m256 even[2] = {whole(&Quarters::even_low), whole(&Quarters::even_high)};
+        const __m256 odd[2] = {whole(&Quarters::odd_low), whole(&Quarters::odd_high)};
+        return {{_mm256_shuffle_ps(even[0], even[1], 0x88), _mm256_shuffle_ps(odd[0], odd[1], 0x88)},
+                {_mm256_shuffle_ps(even[0], even[1], 0xdd), _mm256_shuffle_ps(odd[0], odd[1], 0xdd)}};
+    }
 };
 
 GATEWISE_INLINE void fence() { _mm_sfence(); }

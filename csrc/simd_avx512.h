@@ -4,6 +4,9 @@
 #include <stdint.h>
 
 #define GATEWISE_INLINE inline __attribute__((always_inline))
+#define GATEWISE_UNROLL _Pragma("GCC unroll 4")
+#include "simd_lookup.h"
+#include "simd_twice.h"
 
 namespace gatewise {
 namespace {
@@ -16,7 +19,7 @@ struct Float {
     GATEWISE_INLINE Float(__m512 x) : v(x) {}
     GATEWISE_INLINE explicit Float(float x) : v(_mm512_set1_ps(x)) {}
 
-    static GATEWISE_INLINE __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+    static GATEWISE_INLINE __mmask16 first(int64_t n) { return static_cast<__mmask16>(n > 0 ? (1u << n) - 1u : 0u); }
     static GATEWISE_INLINE Float load(const float* p) { return _mm512_loadu_ps(p); }
     static GATEWISE_INLINE Float load(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
     GATEWISE_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
@@ -41,16 +44,6 @@ GATEWISE_INLINE Float divide(Float a, Float b) { return _mm512_div_ps(a.v, b.v);
 GATEWISE_INLINE Float min(Float a, Float b) { return _mm512_min_ps(a.v, b.v); }
 GATEWISE_INLINE Float max(Float a, Float b) { return _mm512_max_ps(a.v, b.v); }
 GATEWISE_INLINE Float abs(Float a) { return _mm512_abs_ps(a.v); }
-GATEWISE_INLINE Float round(Float a) {
-    return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-GATEWISE_INLINE Float scale(Float a, Float k) { return _mm512_scalef_ps(a.v, k.v); }
-
-// 1 / d for d in [1, 2]: 14 bits and one Newton step.
-GATEWISE_INLINE Float reciprocal(Float d) {
-    const Float r = _mm512_rcp14_ps(d.v);
-    return fma(fnma(d, r, Float(1.0f)), r, r);
-}
 
 GATEWISE_INLINE Mask negative(Float a) { return {_mm512_movepi32_mask(_mm512_castps_si512(a.v))}; }
 GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
@@ -59,6 +52,13 @@ GATEWISE_INLINE bool any(Mask m) { return m.v != 0; }
 GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return _mm512_mask_blend_ps(m.v, no.v, yes.v); }
 
 GATEWISE_INLINE Index bits(Float a) { return {_mm512_castps_si512(a.v)}; }
+template <int n>
+GATEWISE_INLINE Index shift_left(Index i) {
+    return {_mm512_slli_epi32(i.v, n)};
+}
+GATEWISE_INLINE Float add_bits(Float a, Index i) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), i.v));
+}
 GATEWISE_INLINE Index high_bits(Float a, unsigned shift) {
     return {_mm512_srli_epi32(_mm512_castps_si512(a.v), shift)};
 }
@@ -67,14 +67,16 @@ GATEWISE_INLINE Float lookup(const float (&row)[16], Index i) {
     return _mm512_permutexvar_ps(i.v, _mm512_load_ps(row));
 }
 
+using Floats = Twice<Float>;
+
 // bfloat16, 32 at a time: the even elements in one vector and the odd ones in the other, which costs no shuffle.
 struct Pair {
     static constexpr int width = 32;
-    Float a, b;
+    Twice<Float> v;
     static GATEWISE_INLINE __mmask32 first(int64_t n) { return static_cast<__mmask32>((1ull << n) - 1ull); }
     static GATEWISE_INLINE Pair split(__m512i x) {
-        return {_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
-                _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+        return {{_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
+                _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))}};
     }
     static GATEWISE_INLINE Pair load(const uint16_t* p) { return split(_mm512_loadu_si512(p)); }
     static GATEWISE_INLINE Pair load(const uint16_t* p, int64_t n) {
@@ -88,11 +90,36 @@ struct Pair {
             u, _mm512_mask_blend_epi32(odd, _mm512_set1_epi32(0x7fff), _mm512_set1_epi32(0x8000)));
     }
     GATEWISE_INLINE __m512i join() const {
-        return _mm512_mask_mov_epi16(_mm512_srli_epi32(rounded(a), 16), 0xaaaaaaaau, rounded(b));
+        return _mm512_mask_mov_epi16(_mm512_srli_epi32(rounded(v.a), 16), 0xaaaaaaaau, rounded(v.b));
     }
     GATEWISE_INLINE void store(uint16_t* p) const { _mm512_storeu_si512(p, join()); }
     GATEWISE_INLINE void store(uint16_t* p, int64_t n) const { _mm512_mask_storeu_epi16(p, first(n), join()); }
     GATEWISE_INLINE void stream(uint16_t* p) const { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), join()); }
+
+    template <bool stream>
+    static GATEWISE_INLINE void look_up(const uint16_t* entries, const uint16_t* x, uint16_t* y) {
+        GATEWISE_UNROLL for (int i = 0; i < width; i += 8) look_up_eight<stream>(entries, x + i, y + i);
+    }
+    static GATEWISE_INLINE __m512 joined(__m128 a, __m128 b, __m128 c, __m128 d) {
+        const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(a), b, 1);
+        const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(c), d, 1);
+        return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+    }
+    // What a table says of 32 numbers.
+    static GATEWISE_INLINE Twice<Float> looked_up(const float* entries, const uint16_t* x) {
+        const Halves h[4] = {{entries, x}, {entries, x + 8}, {entries, x + 16}, {entries, x + 24}};
+        return {joined(h[0].even, h[1].even, h[2].even, h[3].even), joined(h[0].odd, h[1].odd, h[2].odd, h[3].odd)};
+    }
+    static GATEWISE_INLINE Result<Twice<Float>> looked_up(const Result<float>* entries, const uint16_t* x) {
+        const Quarters q[4] = {{entries, x}, {entries, x + 8}, {entries, x + 16}, {entries, x + 24}};
+        const auto whole = [&q](__m128 Quarters::*part) {
+            return joined(q[0].*part, q[1].*part, q[2].*part, q[3].*part);
+        };
+        const __m512 even[2] = {whole(&Quarters::even_low), whole(&Quarters::even_high)};
+        const __m512 odd[2] = {whole(&Quarters::odd_low), whole(&Quarters::odd_high)};
+        return {{_mm512_shuffle_ps(even[0], even[1], 0x88), _mm512_shuffle_ps(odd[0], odd[1], 0x88)},
+                {_mm512_shuffle_ps(even[0], even[1], 0xdd), _mm512_shuffle_ps(odd[0], odd[1], 0xdd)}};
+    }
 };
 
 GATEWISE_INLINE void fence() { _mm_sfence(); }

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define GATEWISE_INLINE inline __attribute__((always_inline))
+#define GATEWISE_UNROLL _Pragma("GCC unroll 4")
+#include "simd_twice.h"
 
 namespace gatewise {
 namespace {
@@ -55,8 +57,8 @@ GATEWISE_INLINE Float scale(Float a, Float k) {
     memcpy(&power, &u, sizeof u);
     return Float(a.v * power);
 }
-// 1 / d for d in [1, 2^7], to 2 units in the last place.
-GATEWISE_INLINE Float reciprocal(Float d) { return Float(1.0 / d.v); }
+// A type with rows also offers `Index`, bits(a), lookup(row, i), shift_left<n>(i) and add_bits(a, i), and its Pair looks up
+// tables of all bfloat16 numbers; `round` and `scale` are then not needed.
 
 GATEWISE_INLINE Mask negative(Float a) { return {__builtin_signbit(a.v) != 0}; }  // the sign bit
 GATEWISE_INLINE Mask less(Float a, Float b) { return {a.v < b.v}; }               // false where either is NaN
@@ -64,18 +66,20 @@ GATEWISE_INLINE Mask operator|(Mask a, Mask b) { return {a.v || b.v}; }
 GATEWISE_INLINE bool any(Mask m) { return m.v; }
 GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return m.v ? yes : no; }
 
+using Floats = Float;
+
 // Two bfloat16 vectors, in any order as long as load and store agree.
 struct Pair {
     static constexpr int width = 2;
-    Float a, b;
+    Twice<Float> v;
     static GATEWISE_INLINE Float wide(uint16_t x) {
         const uint32_t u = static_cast<uint32_t>(x) << 16;
         float f;
         memcpy(&f, &u, sizeof u);
         return Float(static_cast<double>(f));
     }
-    static GATEWISE_INLINE Pair load(const uint16_t* p) { return {wide(p[0]), wide(p[1])}; }
-    static GATEWISE_INLINE Pair load(const uint16_t* p, int64_t n) { return {wide(n > 0 ? p[0] : 0), Float(0.0)}; }
+    static GATEWISE_INLINE Pair load(const uint16_t* p) { return {{wide(p[0]), wide(p[1])}}; }
+    static GATEWISE_INLINE Pair load(const uint16_t* p, int64_t n) { return {{wide(n > 0 ? p[0] : 0), Float(0.0)}}; }
     static GATEWISE_INLINE uint16_t rounded(Float x) {
         const float f = static_cast<float>(x.v);
         uint32_t u;
@@ -83,11 +87,11 @@ struct Pair {
         return static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
     }
     GATEWISE_INLINE void store(uint16_t* p) const {
-        p[0] = rounded(a);
-        p[1] = rounded(b);
+        p[0] = rounded(v.a);
+        p[1] = rounded(v.b);
     }
     GATEWISE_INLINE void store(uint16_t* p, int64_t n) const {
-        if (n > 0) p[0] = rounded(a);
+        if (n > 0) p[0] = rounded(v.a);
     }
     GATEWISE_INLINE void stream(uint16_t* p) const { store(p); }
 };

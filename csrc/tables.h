@@ -155,23 +155,23 @@ alignas(64) inline constexpr float SLOPE_HIGH_8[11][8] = {
     {-0x1.5cf638p-28f, 0x1.d1675ap-13f, -0x1.107482p-14f, -0x1.e736dep-17f, 0x1.58ad9ap-16f, -0x1.c415c8p-18f, 0x1.613f08p-21f, 0x1.dff7fap-25f},
     {-0x1.f8d486p-29f, 0x1.c5fda2p-15f, -0x1.11ae8cp-15f, 0x1.79e154p-17f, -0x1.790676p-21f, -0x1.fa751cp-21f, 0x1.481c72p-22f, -0x1.15fc88p-26f}};
 
-inline constexpr float LOG_ROWS_A_UNIT = 0x1.126cc8p+0f;
+inline constexpr float LOG_LIMIT = 0x1.d66666p+3f, LOG_ROWS_A_UNIT = 0x1.0dc2p+0f;
 
 // log2 P(Z > a)
 alignas(64) inline constexpr float LOG_TAIL[5][16] = {
-    {-0x1.p+0f, -0x1.41652ap+1f, -0x1.409f28p+2f, -0x1.1364bp+3f, -0x1.ab7afep+3f, -0x1.34d038p+4f, -0x1.a73a9ap+4f, -0x1.16977ep+5f, -0x1.63675p+5f, -0x1.ba1844p+5f, -0x1.0d5946p+6f, -0x1.429e1ep+6f, -0x1.7cdcf6p+6f, -0x1.bc1796p+6f, -0x1.0027bp+7f, -0x1.24c2bep+7f},
-    {-0x1.12e5b6p+0f, -0x1.fb05fp+0f, -0x1.846e72p+1f, -0x1.0ab75ep+2f, -0x1.55f89cp+2f, -0x1.a2d0fep+2f, -0x1.f0a2d2p+2f, -0x1.1f8afap+3f, -0x1.46fb2ap+3f, -0x1.6e91d2p+3f, -0x1.96447ap+3f, -0x1.be0c18p+3f, -0x1.e5e3c4p+3f, -0x1.06e4p+4f, -0x1.1adb2p+4f, -0x1.2ed648p+4f},
-    {-0x1.993ce2p-2f, -0x1.fda8cp-2f, -0x1.19fe1cp-1f, -0x1.288e8ap-1f, -0x1.30be06p-1f, -0x1.35a036p-1f, -0x1.38b5b4p-1f, -0x1.3ac1a6p-1f, -0x1.3c2c58p-1f, -0x1.3d308p-1f, -0x1.3df0cap-1f, -0x1.3e8298p-1f, -0x1.3ef398p-1f, -0x1.3f4cd4p-1f, -0x1.3f9478p-1f, -0x1.3fcedp-1f},
-    {-0x1.5bf1e2p-5f, -0x1.896f5cp-6f, -0x1.a20614p-7f, -0x1.c9dafep-8f, -0x1.098442p-8f, -0x1.46b8fep-9f, -0x1.a7fbf2p-10f, -0x1.1fec7ep-10f, -0x1.966614p-11f, -0x1.28477cp-11f, -0x1.bc0d0ap-12f, -0x1.54ab78p-12f, -0x1.0ab05cp-12f, -0x1.a8eb8p-13f, -0x1.57baa8p-13f, -0x1.19d05ap-13f},
-    {0x1.4dd37ap-8f, 0x1.ec5468p-9f, 0x1.054bc8p-9f, 0x1.0728cp-10f, 0x1.1127dcp-11f, 0x1.2b1656p-12f, 0x1.5a4d44p-13f, 0x1.a6294ep-14f, 0x1.0d440ap-14f, 0x1.65469p-15f, 0x1.ea708ap-16f, 0x1.5aa9aap-16f, 0x1.f6c072p-17f, 0x1.74c9dep-17f, 0x1.19e55ap-17f, 0x1.b1c8a2p-18f}};
+    {-0x1.p+0f, -0x1.45ccep+1f, -0x1.47625ep+2f, -0x1.1a5d7p+3f, -0x1.b7679ap+3f, -0x1.3df17cp+4f, -0x1.b4390ap+4f, -0x1.1f5eaep+5f, -0x1.6edp+5f, -0x1.c87c1p+5f, -0x1.16358ep+6f, -0x1.4d51ap+6f, -0x1.89948ap+6f, -0x1.cb0014p+6f, -0x1.08cad4p+7f, -0x1.2eab34p+7f},
+    {-0x1.17a74p+0f, -0x1.042496p+1f, -0x1.901eecp+1f, -0x1.133fcp+2f, -0x1.614144p+2f, -0x1.b0e0bcp+2f, -0x1.00be66p+3f, -0x1.295ddap+3f, -0x1.523458p+3f, -0x1.7b318ap+3f, -0x1.a44aep+3f, -0x1.cd794p+3f, -0x1.f6b7bep+3f, -0x1.10016ap+4f, -0x1.24abfap+4f, -0x1.395a98p+4f},
+    {-0x1.a785aap-2f, -0x1.08607cp-1f, -0x1.248632p-1f, -0x1.3378bap-1f, -0x1.3bd05ep-1f, -0x1.40c45ap-1f, -0x1.43e262p-1f, -0x1.45f2cp-1f, -0x1.475fep-1f, -0x1.486572p-1f, -0x1.49269ap-1f, -0x1.49b8f4p-1f, -0x1.4a2a5p-1f, -0x1.4a83ccp-1f, -0x1.4acb9cp-1f, -0x1.4b0612p-1f},
+    {-0x1.6e480cp-5f, -0x1.99d354p-6f, -0x1.aec962p-7f, -0x1.d3fe7ep-8f, -0x1.0dd7cp-8f, -0x1.4abaa8p-9f, -0x1.abfdfap-10f, -0x1.2211ep-10f, -0x1.98d60ap-11f, -0x1.29bc24p-11f, -0x1.bdddd8p-12f, -0x1.55d854p-12f, -0x1.0b797cp-12f, -0x1.aa0016p-13f, -0x1.587d96p-13f, -0x1.1a5cc2p-13f},
+    {0x1.653206p-8f, 0x1.052912p-8f, 0x1.11612ep-9f, 0x1.102fe2p-10f, 0x1.1829e4p-11f, 0x1.30eeap-12f, 0x1.5f90d2p-13f, 0x1.ab4158p-14f, 0x1.0fe4cap-14f, 0x1.6824b2p-15f, 0x1.edb9ep-16f, 0x1.5ca0a4p-16f, 0x1.f93096p-17f, 0x1.765ap-17f, 0x1.1aed4cp-17f, 0x1.b32dc2p-18f}};
 
 // GELU'(-a) / P(Z > a)
 alignas(64) inline constexpr float LOG_RATIO[5][16] = {
-    {0x1.fffffep-1f, -0x1.7dc53ap-2f, -0x1.9a7b2cp+1f, -0x1.ea9f08p+2f, -0x1.ba12a2p+3f, -0x1.5ae074p+4f, -0x1.f45cep+4f, -0x1.54caacp+5f, -0x1.bd4ac4p+5f, -0x1.19d8f8p+6f, -0x1.5c0104p+6f, -0x1.a51e16p+6f, -0x1.f5308cp+6f, -0x1.261c5p+7f, -0x1.551b3cp+7f, -0x1.87951cp+7f},
-    {-0x1.7d1602p-1f, -0x1.080996p+1f, -0x1.d0b36ep+1f, -0x1.530a94p+2f, -0x1.c04472p+2f, -0x1.17492ap+3f, -0x1.4eafb2p+3f, -0x1.8635e2p+3f, -0x1.bdccf4p+3f, -0x1.f56d94p+3f, -0x1.1689f2p+4f, -0x1.325eep+4f, -0x1.4e34f2p+4f, -0x1.6a0bc8p+4f, -0x1.85e324p+4f, -0x1.a1badep+4f},
-    {-0x1.1bb11cp-1f, -0x1.7abd02p-1f, -0x1.a1ec6ap-1f, -0x1.b14c3ap-1f, -0x1.b7a15ep-1f, -0x1.ba72b6p-1f, -0x1.bbce3ap-1f, -0x1.bc823cp-1f, -0x1.bce59p-1f, -0x1.bd1f74p-1f, -0x1.bd42ccp-1f, -0x1.bd5942p-1f, -0x1.bd680ap-1f, -0x1.bd721p-1f, -0x1.bd790cp-1f, -0x1.bd7e06p-1f},
-    {-0x1.68e9c8p-4f, -0x1.447012p-5f, -0x1.fe8308p-7f, -0x1.985f3cp-8f, -0x1.5e3f06p-9f, -0x1.458732p-10f, -0x1.4679f2p-11f, -0x1.5e45f4p-12f, -0x1.8e60c6p-13f, -0x1.dc5aaap-14f, -0x1.294efp-14f, -0x1.812206p-15f, -0x1.01985p-15f, -0x1.62605cp-16f, -0x1.f3a934p-17f, -0x1.67fdaep-17f},
-    {0x1.c73dfep-7f, 0x1.315346p-7f, 0x1.ed6fc6p-9f, 0x1.6f7cbp-10f, 0x1.1d885ap-11f, 0x1.dcf702p-13f, 0x1.ae1c28p-14f, 0x1.a0aa46p-15f, 0x1.ae44d2p-16f, 0x1.d5e102p-17f, 0x1.0d5f32p-17f, 0x1.423ab2p-18f, 0x1.900166p-19f, 0x1.007a92p-19f, 0x1.52775ap-20f, 0x1.ca296cp-21f}};
+    {0x1.fffffep-1f, -0x1.a28ad6p-2f, -0x1.aaafa2p+1f, -0x1.fc5d56p+2f, -0x1.c9b728p+3f, -0x1.670f66p+4f, -0x1.02f11ap+5f, -0x1.60b53cp+5f, -0x1.ccd9d8p+5f, -0x1.23b108p+6f, -0x1.6827dap+6f, -0x1.b3d1fp+6f, -0x1.0357d2p+7f, -0x1.306096p+7f, -0x1.61035ap+7f, -0x1.95402cp+7f},
+    {-0x1.83adccp-1f, -0x1.0ff156p+1f, -0x1.e01a68p+1f, -0x1.5ea144p+2f, -0x1.cfc354p+2f, -0x1.20fc56p+3f, -0x1.5a55f6p+3f, -0x1.93cec2p+3f, -0x1.cd581cp+3f, -0x1.037568p+4f, -0x1.204188p+4f, -0x1.3d0f62p+4f, -0x1.59de58p+4f, -0x1.76ae0ep+4f, -0x1.937e46p+4f, -0x1.b04ed8p+4f},
+    {-0x1.2598a8p-1f, -0x1.890868p-1f, -0x1.b15772p-1f, -0x1.c0ea9ep-1f, -0x1.c741cp-1f, -0x1.ca0dep-1f, -0x1.cb64c8p-1f, -0x1.cc159ep-1f, -0x1.cc76e4p-1f, -0x1.ccaf7p-1f, -0x1.ccd1e6p-1f, -0x1.cce7c6p-1f, -0x1.ccf626p-1f, -0x1.ccffe4p-1f, -0x1.cd06aap-1f, -0x1.cd0b7ep-1f},
+    {-0x1.7be1fep-4f, -0x1.50559ap-5f, -0x1.0443ccp-6f, -0x1.9ad9bp-8f, -0x1.5ced5ep-9f, -0x1.4205e8p-10f, -0x1.41531cp-11f, -0x1.577846p-12f, -0x1.8590c2p-13f, -0x1.d0d8cap-14f, -0x1.21a93ap-14f, -0x1.76c16cp-15f, -0x1.f4ced6p-16f, -0x1.5834e4p-16f, -0x1.e500d4p-17f, -0x1.5d3db8p-17f},
+    {0x1.e6ccep-7f, 0x1.43a032p-7f, 0x1.ff757ap-9f, 0x1.76970cp-10f, 0x1.1f697ep-11f, 0x1.dbb7ecp-13f, 0x1.aa1fecp-14f, 0x1.9ac5b6p-15f, 0x1.a69e74p-16f, 0x1.cc3a6p-17f, 0x1.0743e2p-17f, 0x1.3a62cp-18f, 0x1.85bc68p-19f, 0x1.f33caep-20f, 0x1.491dfap-20f, 0x1.bd2c4ap-21f}};
 
 // exp(a^2/2) P(Z > a), four rows to each binade of a + 1
 alignas(64) inline constexpr float MILLS[7][16] = {
@@ -193,14 +193,26 @@ inline constexpr float MILLS_RATIONAL[11] = {0x1.754a76p-1f, -0x1.04c72ap-1f, 0x
 inline constexpr float MILLS_RATIONAL_COARSE_K = 3.0f;
 inline constexpr float MILLS_RATIONAL_COARSE[7] = {0x1.754a46p-1f, -0x1.04c984p-1f, 0x1.d735c8p-3f, -0x1.81549p-5f, -0x1.62a6d6p-7f, 0x1.9273f6p-8f, 0x1.71ff2ap-10f};
 
-// 2^f on [-1/2, 1/2]; relative error 2.8e-06
-inline constexpr float EXP2_4[5] = {0x1.p+0f, 0x1.62e12cp-1f, 0x1.ec0378p-3f, 0x1.c9fc4ap-5f, 0x1.3a02c2p-7f};
-
-// 2^f on [-1/2, 1/2]; relative error 9.1e-08
-inline constexpr float EXP2_5[6] = {0x1.p+0f, 0x1.62e42ap-1f, 0x1.ebf9bcp-3f, 0x1.c6b754p-5f, 0x1.3cea88p-7f, 0x1.5bba08p-10f};
-
 // 2^f on [-1/2, 1/2]; relative error 2.0e-09
 inline constexpr float EXP2_6[7] = {0x1.p+0f, 0x1.62e43p-1f, 0x1.ebfbdcp-3f, 0x1.c6aee8p-5f, 0x1.3b2d4cp-7f, 0x1.5f3e54p-10f, 0x1.41fbb8p-13f};
+
+// (2^f - 1) / f on [-1/32, 1/32]; error of 2^f 1.6e-09
+inline constexpr float EXP2_16[3] = {0x1.62e43p-1f, 0x1.ebfff8p-3f, 0x1.c6b46ep-5f};
+
+// (2^f - 1) / f on [-1/32, 1/32]; error of 2^f 4.3e-07
+inline constexpr float EXP2_16_COARSE[2] = {0x1.62e98ap-1f, 0x1.ec0046p-3f};
+
+// (2^f - 1) / f on [-1/16, 1/16]; error of 2^f 2.5e-08
+inline constexpr float EXP2_8[3] = {0x1.62e43p-1f, 0x1.ec0c42p-3f, 0x1.c6c01p-5f};
+
+// (2^f - 1) / f on [-1/16, 1/16]; error of 2^f 3.4e-06
+inline constexpr float EXP2_8_COARSE[2] = {0x1.62f994p-1f, 0x1.ec0e16p-3f};
+
+// 2^(k / 16 + 64), less k in the bits above the 16 rows', so that adding the shifted k gives the power
+alignas(64) inline constexpr float EXP2_ROWS_16[16] = {0x1.p+64f, 0x1.fb5586p+63f, 0x1.f72b84p+63f, 0x1.f387a6p+63f, 0x1.f06fep+63f, 0x1.edea64p+63f, 0x1.ebfdaep+63f, 0x1.eab07ep+63f, 0x1.ea09e6p+63f, 0x1.ea1148p+63f, 0x1.eace54p+63f, 0x1.ec4918p+63f, 0x1.ee89fap+63f, 0x1.f199bep+63f, 0x1.f5818ep+63f, 0x1.fa4afap+63f};
+
+// 2^(k / 8 + 64), less k in the bits above the 8 rows', so that adding the shifted k gives the power
+alignas(64) inline constexpr float EXP2_ROWS_8[8] = {0x1.p+64f, 0x1.f72b84p+63f, 0x1.f06fep+63f, 0x1.ebfdaep+63f, 0x1.ea09e6p+63f, 0x1.eace54p+63f, 0x1.ee89fap+63f, 0x1.f5818ep+63f};
 
 
 }  // namespace gatewise

@@ -3,7 +3,9 @@
 //   f(Tensor x, bool high) -> Tensor                         f_backward(Tensor grad, Tensor x, bool high) -> Tensor
 //   f(Tensor gate, Tensor up, bool high) -> Tensor           f_backward(Tensor grad, Tensor gate, Tensor up, bool high)
 //                                                              -> (Tensor, Tensor)
+//   f.no_grad(the same) -> Tensor
 //   f_out(the same, Tensor(a!) out) -> ()
+//   f_backward_out(the same as f_backward, Tensor(a!) by_x), or by_gate and by_up -> ()
 #include <stdio.h>
 
 #include <stdexcept>
@@ -11,6 +13,7 @@
 
 #include "dispatch.h"
 #include "torch_shim.h"
+#include "views.h"
 
 namespace gatewise {
 namespace {
@@ -20,9 +23,7 @@ using namespace torch;
 Shims shim;
 int32_t type_float32, type_bfloat16, device_cpu;
 
-constexpr int max_dims = 16;
-constexpr int max_tensors = 5;                   // three inputs, two outputs
-constexpr int64_t grain = 32768;                 // numbers a thread takes at least
+constexpr int64_t grain = 32768;                    // numbers a thread takes at least
 constexpr int64_t stream_bytes = int64_t{1} << 24;  // an output from this size on is written around the caches
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -53,12 +54,6 @@ struct Owned {
     }
 };
 
-struct View {
-    int64_t dims = 0;
-    const int64_t *sizes = nullptr, *strides = nullptr;
-    char* data = nullptr;
-};
-
 View view(Tensor t) {
     View v;
     int64_t *sizes, *strides;
@@ -73,12 +68,6 @@ View view(Tensor t) {
     return v;
 }
 
-std::string shape(const View& v) {
-    std::string s = "(";
-    for (int64_t i = 0; i < v.dims; ++i) s += (i ? ", " : "") + std::to_string(v.sizes[i]);
-    return s + ")";
-}
-
 int32_t dtype(Tensor t) {
     int32_t type;
     check(shim.aoti_torch_get_dtype(t, &type), "get_dtype");
@@ -91,12 +80,6 @@ bool on_cpu(Tensor t) {
     return type == device_cpu;
 }
 
-int64_t numel(const View& v) {
-    int64_t n = 1;
-    for (int64_t i = 0; i < v.dims; ++i) n *= v.sizes[i];
-    return n;
-}
-
 Owned contiguous(Tensor t) {
     Tensor copy;
     check(shim.aoti_torch_new_tensor_handle(t, &copy), "new_tensor_handle");
@@ -106,46 +89,27 @@ Owned contiguous(Tensor t) {
     return Owned(reinterpret_cast<Tensor>(stack[0]));
 }
 
-// The same rows for all tensors: cols numbers next to each other, and a stride for each tensor. False where there are
-// none, because a tensor's numbers are not next to each other or the tensors differ in more than two dimensions.
-struct Rows {
-    int64_t count = 1, cols = 1, stride[max_tensors] = {};
-};
+Owned empty(const View& like, const int64_t* strides, int32_t type) {
+    Tensor t;
+    check(shim.aoti_torch_empty_strided(like.dims, like.sizes, strides, type, device_cpu, 0, &t), "empty_strided");
+    return Owned(t);
+}
 
-bool rows(const View* v, int num, Rows& result) {
-    const int64_t dims = v[0].dims;
-    if (dims > max_dims) return false;
-    int order[max_dims];
-    int used = 0;
-    for (int d = 0; d < dims; ++d) {
-        if (v[0].sizes[d] == 1) continue;
-        int at = used++;  // by falling stride of the first tensor, so that a transposed tensor is rows as well
-        for (; at > 0 && v[0].strides[order[at - 1]] < v[0].strides[d]; --at) order[at] = order[at - 1];
-        order[at] = d;
+// to[:] = from
+void copy(Tensor to, Tensor from) {
+    Tensor both[2];
+    check(shim.aoti_torch_new_tensor_handle(to, &both[0]), "new_tensor_handle");
+    check(shim.aoti_torch_new_tensor_handle(from, &both[1]), "new_tensor_handle");
+    StableIValue stack[3] = {reinterpret_cast<StableIValue>(both[0]), reinterpret_cast<StableIValue>(both[1]), 0};
+    check(shim.torch_call_dispatcher("aten::copy_", "", stack, abi_version), "copy_");
+    Owned(reinterpret_cast<Tensor>(stack[0]));
+}
+
+void make_contiguous(const Owned* in, int num, Owned* copies, View* v) {
+    for (int i = 0; i < num; ++i) {
+        copies[i] = contiguous(in[i].handle);
+        v[i] = view(copies[i].handle);
     }
-    int groups = 0;
-    int64_t stride[max_tensors] = {};  // of the innermost number of the current group
-    int64_t size = 1;
-    result = Rows();
-    for (int i = used - 1; i >= 0; --i) {
-        const int d = order[i];
-        bool joins = groups > 0;
-        for (int t = 0; t < num && joins; ++t) joins = v[t].strides[d] == stride[t] * size;
-        if (joins) {
-            size *= v[0].sizes[d];
-        } else {
-            if (groups == 1) result.cols = size;
-            if (++groups > 2) return false;
-            size = v[0].sizes[d];
-            for (int t = 0; t < num; ++t) {
-                stride[t] = v[t].strides[d];
-                if (groups == 1 && stride[t] != 1) return false;
-                if (groups == 2) result.stride[t] = stride[t];
-            }
-        }
-    }
-    (groups == 2 ? result.count : result.cols) = size;
-    return true;
 }
 
 struct Task {
@@ -177,16 +141,17 @@ void compute(int function, int direction, bool high, int32_t type, const View* v
 }
 
 void same(const char* name, const Tensor* in, const View* v, int num) {
+    const std::string who = std::string("gatewise::") + name;
     const int32_t type = dtype(in[0]);
-    if (type != type_float32 && type != type_bfloat16)
-        fail(std::string("gatewise::") + name + ": float32 or bfloat16 expected");
-    for (int i = 1; i < num; ++i) {
+    for (int i = 0; i < num; ++i) {
+        if (!on_cpu(in[i])) fail(who + ": every tensor has to be on the CPU");
         bool equal = v[i].dims == v[0].dims;
         for (int64_t d = 0; equal && d < v[0].dims; ++d) equal = v[i].sizes[d] == v[0].sizes[d];
-        if (!equal) fail(std::string("gatewise::") + name + ": shapes " + shape(v[0]) + " and " + shape(v[i]) + " differ");
-        if (dtype(in[i]) != type) fail(std::string("gatewise::") + name + ": the dtypes of the tensors differ");
-        if (!on_cpu(in[i])) fail(std::string("gatewise::") + name + ": every tensor has to be on the CPU");
+        if (!equal) fail(who + ": shapes " + shape(v[0]) + " and " + shape(v[i]) + " differ");
+        if (dtype(in[i]) != type) fail(who + ": the dtypes of the tensors differ");
     }
+    if (type != type_float32 && type != type_bfloat16) fail(who + ": float32 or bfloat16 expected");
+    if (v[0].dims > max_dims) fail(who + ": more than 16 dimensions");
 }
 
 // Strides of a new output: the inputs' where all are alike and dense, else contiguous.
@@ -212,105 +177,113 @@ void run(int function, int direction, const char* name, Owned* in, int num_in, b
     View v[max_tensors];
     for (int i = 0; i < num_in; ++i) v[i] = view(handles[i] = in[i].handle);
     same(name, handles, v, num_in);
-    if (v[0].dims > max_dims) fail(std::string("gatewise::") + name + ": more than 16 dimensions");
     const int32_t type = dtype(in[0].handle);
     int64_t strides[max_dims];
     new_strides(v, num_in, strides);
     for (int i = 0; i < num_out; ++i) {
-        Tensor t;
-        check(shim.aoti_torch_empty_strided(v[0].dims, v[0].sizes, strides, type, device_cpu, 0, &t), "empty_strided");
-        out[i].reset(t);
-        v[num_in + i] = view(t);
+        out[i] = empty(v[0], strides, type);
+        v[num_in + i] = view(out[i].handle);
     }
     if (numel(v[0]) == 0) return;
     Rows r;
     Owned copies[max_tensors];
     if (!rows(v, num_in + num_out, r)) {
-        for (int i = 0; i < num_in; ++i) {
-            copies[i] = contiguous(in[i].handle);
-            v[i] = view(copies[i].handle);
-        }
+        make_contiguous(in, num_in, copies, v);
         if (!rows(v, num_in + num_out, r)) fail(std::string("gatewise::") + name + ": no rows");
     }
     compute(function, direction, high, type, v, num_in, num_out, r);
 }
 
-// Do the rows of a and b touch? Both have the shape that `r` was made for.
-bool overlap(const View& a, int64_t stride_a, const View& b, int64_t stride_b, const Rows& r, int64_t size) {
-    const int64_t end_a = ((r.count - 1) * stride_a + r.cols) * size, end_b = ((r.count - 1) * stride_b + r.cols) * size;
-    if (a.data + end_a <= b.data || b.data + end_b <= a.data) return false;
-    if (stride_a != stride_b || stride_a <= 0 || r.count == 1) return true;
-    const int64_t period = stride_a * size;  // side by side in the same rows, as the halves of one projection are
-    int64_t apart = (b.data - a.data) % period;
-    if (apart < 0) apart += period;
-    return apart < r.cols * size || period - apart < r.cols * size;
-}
-
-void run_out(int function, const char* name, Owned* in, int num_in, bool high, Owned& out) {
+void run_out(int function, int direction, const char* name, Owned* in, int num_in, bool high, Owned* out, int num_out) {
+    const std::string who = std::string("gatewise::") + name;
     Tensor handles[max_tensors];
     View v[max_tensors];
-    for (int i = 0; i < num_in; ++i) handles[i] = in[i].handle;
-    handles[num_in] = out.handle;
-    for (int i = 0; i <= num_in; ++i) v[i] = view(handles[i]);
-    same(name, handles, v, num_in + 1);
+    for (int i = 0; i < num_in; ++i) v[i] = view(handles[i] = in[i].handle);
+    for (int i = 0; i < num_out; ++i) v[num_in + i] = view(handles[num_in + i] = out[i].handle);
+    const int num = num_in + num_out;
+    same(name, handles, v, num);
     if (numel(v[0]) == 0) return;
-    const int32_t type = dtype(out.handle);
-    Rows r;
-    Owned copies[max_tensors];
-    if (!rows(v, num_in + 1, r)) {
-        for (int i = 0; i < num_in; ++i) {
-            copies[i] = contiguous(in[i].handle);
-            v[i] = view(copies[i].handle);
-        }
-        if (!rows(v, num_in + 1, r)) fail(std::string("gatewise::") + name + ": out has to lie in rows of the shape " + shape(v[0]));
-    }
+    const int32_t type = dtype(handles[0]);
     const int64_t size = type == type_bfloat16 ? 2 : 4;
-    for (int i = 0; i < num_in; ++i) {
-        const bool in_place = v[i].data == v[num_in].data && (r.stride[i] == r.stride[num_in] || r.count == 1);
-        if (!in_place && overlap(v[i], r.stride[i], v[num_in], r.stride[num_in], r, size))
-            fail(std::string("gatewise::") + name + ": out overlaps an input " + shape(v[i]) + " without being it");
+    for (int o = num_in; o < num; ++o)
+        if (!apart(v[o])) fail(who + ": an output " + shape(v[o]) + " overlaps itself");
+    Rows r;
+    Owned copies[max_tensors], kept[2];
+    bool together = rows(v, num, r);
+    if (!together) {
+        make_contiguous(in, num_in, copies, v);
+        together = rows(v, num, r);
     }
-    compute(function, forward, high, type, v, num_in, 1, r);
+    if (!together) {  // computed beside, then copied
+        if (num_out == 2 && ranges_touch(v[num_in], v[num_in + 1], size))
+            fail(who + ": both outputs " + shape(v[num_in]) + " interleave, and not in rows");
+        int64_t strides[max_dims];
+        new_strides(v, num_in, strides);
+        for (int i = 0; i < num_out; ++i) {
+            kept[i] = empty(v[0], strides, type);
+            v[num_in + i] = view(kept[i].handle);
+        }
+        if (!rows(v, num, r)) fail(who + ": no rows");
+    }
+    for (int o = num_in; o < num; ++o) {
+        for (int i = 0; i < o; ++i) {
+            const bool in_place = i < num_in && v[i].data == v[o].data && (r.stride[i] == r.stride[o] || r.count == 1);
+            if (!in_place && overlap(v[i], r.stride[i], v[o], r.stride[o], r, size))
+                fail(who + ": an output " + shape(v[o]) + " overlaps " + (i < num_in ? "an input" : "the other") +
+                     (i < num_in ? " without being it" : ""));
+        }
+    }
+    compute(function, direction, high, type, v, num_in, num_out, r);
+    for (int i = 0; i < num_out; ++i)
+        if (kept[i].handle) copy(out[i].handle, kept[i].handle);
 }
 
 Owned take(StableIValue value) { return Owned(reinterpret_cast<Tensor>(value)); }
 StableIValue give(Owned& tensor) { return reinterpret_cast<StableIValue>(tensor.release()); }
 bool flag(StableIValue value) { return (value & 0xff) != 0; }
 
-template <int function>
-void boxed_forward(StableIValue* stack, uint64_t, uint64_t) {
-    const int num = function_is_gate[function] ? 2 : 1;
-    Owned in[2], out[1];
-    for (int i = 0; i < num; ++i) in[i] = take(stack[i]);
-    run(function, forward, function_names[function], in, num, flag(stack[num]), out, 1);
-    stack[0] = give(out[0]);
-}
+enum Kind { plain, no_grad, into, gradient, gradient_into, num_kinds };
+constexpr const char* suffixes[num_kinds] = {"", ".no_grad", "_out", "_backward", "_backward_out"};
 
-template <int function>
-void boxed_out(StableIValue* stack, uint64_t, uint64_t) {
-    const int num = function_is_gate[function] ? 2 : 1;
-    Owned in[2];
-    for (int i = 0; i < num; ++i) in[i] = take(stack[i]);
-    Owned out = take(stack[num + 1]);
-    run_out(function, function_names[function], in, num, flag(stack[num]), out);
+// The name of an operator, made once.
+const char* operator_name(int function, int kind) {
+    struct Names {
+        char of[num_functions][num_kinds][64];
+        Names() {
+            for (int f = 0; f < num_functions; ++f)
+                for (int k = 0; k < num_kinds; ++k)
+                    snprintf(of[f][k], sizeof of[f][k], "%s%s", function_names[f], suffixes[k]);
+        }
+    };
+    static const Names names;
+    return names.of[function][kind];
 }
 
 // The operator takes the gradient first, the kernel last.
-template <int function>
-void boxed_backward(StableIValue* stack, uint64_t, uint64_t) {
-    const int num = function_is_gate[function] ? 2 : 1;
+template <int function, int kind>
+void boxed(StableIValue* stack, uint64_t, uint64_t) {
+    constexpr bool slope = kind == gradient || kind == gradient_into, given = kind == into || kind == gradient_into;
+    const int num_inputs = function_is_gate[function] ? 2 : 1;
+    const int num_in = num_inputs + slope, num_out = slope ? num_inputs : 1;
     Owned in[3], out[2];
-    for (int i = 0; i <= num; ++i) in[i] = take(stack[(i + 1) % (num + 1)]);
-    run(function, backward, function_names[function], in, num + 1, flag(stack[num + 1]), out, num);
-    for (int i = 0; i < num; ++i) stack[i] = give(out[i]);
+    for (int i = 0; i < num_in; ++i) in[i] = take(stack[slope ? (i + 1) % num_in : i]);
+    const bool high = flag(stack[num_in]);
+    if (given)
+        for (int i = 0; i < num_out; ++i) out[i] = take(stack[num_in + 1 + i]);
+    (given ? run_out : run)(function, slope ? backward : forward, operator_name(function, kind), in, num_in, high, out,
+                            num_out);
+    if (!given)
+        for (int i = 0; i < num_out; ++i) stack[i] = give(out[i]);
 }
 
-constexpr Boxed boxed[num_functions][3] = {
-#define SCALAR(name, formula) {boxed_forward<name>, boxed_out<name>, boxed_backward<name>},
-#define GATE(name, formula, clamp) {boxed_forward<name>, boxed_out<name>, boxed_backward<name>},
+constexpr Boxed operators[num_functions][num_kinds] = {
+#define ALL(name) {boxed<name, plain>, boxed<name, no_grad>, boxed<name, into>, boxed<name, gradient>, boxed<name, gradient_into>},
+#define SCALAR(name, formula) ALL(name)
+#define GATE(name, formula, clamp) ALL(name)
 #include "functions.def"
 #undef SCALAR
 #undef GATE
+#undef ALL
 };
 
 }  // namespace
@@ -340,12 +313,10 @@ GATEWISE_EXPORT const char* gatewise_register(void* const* addresses) {
     device_cpu = shim.aoti_torch_device_type_cpu();
     Library library;  // never deleted: deleting it would take the implementations away
     if (shim.aoti_torch_library_init_impl("gatewise", "CPU", __FILE__, __LINE__, &library)) return "no library";
-    static const char* const suffixes[3] = {"", "_out", "_backward"};
-    static char name[64];
     for (int f = 0; f < num_functions; ++f) {
-        for (int kind = 0; kind < 3; ++kind) {
-            snprintf(name, sizeof name, "%s%s", function_names[f], suffixes[kind]);
-            if (shim.torch_library_impl(library, name, boxed[f][kind], abi_version)) return name;
+        for (int kind = 0; kind < num_kinds; ++kind) {
+            const char* name = operator_name(f, kind);
+            if (shim.torch_library_impl(library, name, operators[f][kind], abi_version)) return name;
         }
     }
     return nullptr;

@@ -130,6 +130,29 @@ def constants():
     return ["// Each constant, and what float32 leaves of it.\n" + "".join(split(n, v) for n, v in found.items())]
 
 
+def powers():
+    """2^f on a whole octave, and in an octave of rows: 2^(k / rows + f) with |f| <= 1 / (2 rows)."""
+    found = []
+    # 2^f = 1 + f * poly(f): exact at 0.
+    g = lambda f: np.where(f == 0, np.log(2), np.expm1(f * np.log(2)) / np.where(f == 0, 1, f))  # noqa: E731
+    x, e = fit(g, -0.5, 0.5, 5, lambda f: np.abs(f) * 2.0**-f)
+    print(f"exp2 degree 6: {e:.1e}")
+    found.append(f"// 2^f on [-1/2, 1/2]; relative error {e:.1e}\n" + array("EXP2_6", np.concatenate([[1.0], x])))
+    for name, rows, degree in (("EXP2_16", 16, 3), ("EXP2_16_COARSE", 16, 2), ("EXP2_8", 8, 3), ("EXP2_8_COARSE", 8, 2)):
+        x, e = fit(g, -0.501 / rows, 0.501 / rows, degree - 1, lambda f: np.abs(f))
+        print(f"{name} degree {degree}: {e:.1e}")
+        found.append(f"// (2^f - 1) / f on [-1/{2 * rows}, 1/{2 * rows}]; error of 2^f {e:.1e}\n" + array(name, x))
+    for rows in (16, 8):
+        k = np.arange(rows)
+        whole = np.float32(2.0 ** (k / rows)).view(np.int32) - k * (2**23 // rows) + 64 * 2**23
+        cells = ", ".join(number(v) for v in whole.astype(np.int32).view(np.float32))
+        found.append(
+            f"// 2^(k / {rows} + 64), less k in the bits above the {rows} rows', so that adding the shifted k gives the power\n"
+            + f"alignas(64) inline constexpr float EXP2_ROWS_{rows}[{rows}] = {{{cells}}};\n"
+        )
+    return found
+
+
 def main(path):
     out = ["// Written by scripts/fit_tables.py; do not edit.\n#pragma once\n\nnamespace gatewise {\n"]
     out += constants()
@@ -180,8 +203,9 @@ def main(path):
                     "GELU'(-a)",
                 )
             )
-    per_unit = float(np.float32(15.49 / 14.45))
-    out.append(f"inline constexpr float LOG_ROWS_A_UNIT = {number(per_unit)};\n")
+    limit = 14.7  # from here on value and slope are 0 in float32
+    per_unit = float(np.float32(15.49 / limit))
+    out.append(f"inline constexpr float LOG_LIMIT = {number(limit)}, LOG_ROWS_A_UNIT = {number(per_unit)};\n")
     log2_q = lambda a: log_ndtr(-a) / np.log(2)  # noqa: E731
     ratio = lambda a: 1 - a * INV_SQRT_2PI / mills(a)  # noqa: E731
     out.append(
@@ -225,14 +249,7 @@ def main(path):
             + f"inline constexpr float {name}_K = {k}f;\n"
             + array(name, c)
         )
-    for degree in (4, 5, 6):
-        # 2^f = 1 + f * poly(f): exact at 0.
-        g = lambda f: np.where(f == 0, np.log(2), np.expm1(f * np.log(2)) / np.where(f == 0, 1, f))  # noqa: E731
-        x, e = fit(g, -0.5, 0.5, degree - 1, lambda f: np.abs(f) * 2.0**-f)
-        print(f"exp2 degree {degree}: {e:.1e}")
-        out.append(
-            f"// 2^f on [-1/2, 1/2]; relative error {e:.1e}\n" + array(f"EXP2_{degree}", np.concatenate([[1.0], x]))
-        )
+    out += powers()
     out.append("\n}  // namespace gatewise\n")
     with open(path, "w") as f:
         f.write("\n".join(out))

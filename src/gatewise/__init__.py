@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import functional as functional
-    from .activations import FeedForward as FeedForward
     from .activations import Spec as Spec
     from .activations import specs as specs
     from .core import Comparison as Comparison
     from .core import GatewiseError as GatewiseError
     from .core import SequentialComparison as SequentialComparison
     from .core import compare as compare
+    from .kernels import FeedForward as FeedForward
+    from .kernels import Linear as Linear
     from .study import Plan as Plan
     from .study import evaluate as evaluate
     from .surgery import SurgeryReport as SurgeryReport
@@ -29,6 +30,7 @@ __all__ = [
     "Comparison",
     "FeedForward",
     "GatewiseError",
+    "Linear",
     "Plan",
     "SequentialComparison",
     "Spec",
@@ -46,7 +48,8 @@ __all__ = [
 
 _HOMES = {
     "core": ("Comparison", "GatewiseError", "SequentialComparison", "compare"),
-    "activations": ("FeedForward", "Spec", "specs"),
+    "activations": ("Spec", "specs"),
+    "kernels": ("FeedForward", "Linear"),
     "surgery": ("SurgeryReport", "find_sites", "load", "save", "swap"),
     "study": ("Plan", "evaluate"),
 }

@@ -14,6 +14,7 @@ PUBLIC = [
     "Comparison",
     "FeedForward",
     "GatewiseError",
+    "Linear",
     "Plan",
     "SequentialComparison",
     "Spec",

@@ -24,6 +24,16 @@ def test_a_matching_behind_a_colon_makes_an_arm_of_its_own() -> None:
     ]
 
 
+def test_a_kernel_behind_a_colon_makes_an_arm_of_its_own() -> None:
+    (part,) = to_plan(_tables(parsed("swiglu,swiglu:gatewise,swiglu:none:gatewise,gelu:stock"))).parts
+    assert [(arm.label, arm.matching, arm.kernel) for arm in part.arms] == [
+        ("swiglu", "params", "stock"),
+        ("swiglu+gatewise", "params", "gatewise"),
+        ("swiglu-none+gatewise", "none", "gatewise"),
+        ("gelu+stock", "params", "stock"),
+    ]
+
+
 @pytest.mark.parametrize("wrong", ["", " ", "gelu,,relu", "gelu,", "gelu,swiglu:", "gelu,swiglu:foo"])
 def test_an_empty_name_and_an_unknown_matching_are_refused(wrong: str) -> None:
     with pytest.raises(GatewiseError, match=r"--arms needs names|matching is params, flops, time, none"):

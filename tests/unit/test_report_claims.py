@@ -242,6 +242,18 @@ def test_a_claim_has_all_that_belongs_to_it(document: dict[str, Any], tmp_path: 
     assert len(page.ids) == len(set(page.ids))
 
 
+def test_a_grade_on_kernels_of_our_own_stands_beside_the_grade_with_its_reason(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    entry = document["claims"][0]
+    before = entry["grade"]
+    entry["columns"] |= {"gatewise": "equivalent", "gatewise_reason": "on ours nothing moved", "gatewise_study": None}
+    markdown, page = written(document, tmp_path)
+    for text in (markdown, page.text.replace("\N{NO-BREAK SPACE}", " "), " ".join(terminal(document).split())):
+        assert "on ours nothing moved" in text
+        assert before in text
+
+
 @pytest.mark.parametrize("which", ["document", "merged"])
 def test_the_page_has_its_headings_in_order_and_names_its_figures(
     which: str, request: pytest.FixtureRequest, tmp_path: Path

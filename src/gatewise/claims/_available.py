@@ -38,10 +38,10 @@ def available(plan: Plan) -> tuple[Plan | None, list[dict[str, str]]]:
             continue
         left_out += [
             {"what": f"part {part.name}, runtime {name}", "reason": lacks[name]}
-            for name in _runtimes(part)
+            for name in runtimes_of(part)
             if name in lacks
         ]
-        rest = _without(part, lacks)
+        rest = without(part, lacks)
         if rest is not None:
             parts.append(rest)
     return (replace(plan, parts=tuple(parts)) if parts else None), left_out
@@ -57,13 +57,13 @@ def on_what_is_here(part: Part, lacks: Lacking) -> Part:
     return replace(part, arms=arms, measure=measured)
 
 
-def _runtimes(part: Part) -> list[str]:
+def runtimes_of(part: Part) -> list[str]:
     """Every runtime that a part names, once."""
     own = [arm.runtime for arm in part.arms if arm.runtime]
     return list(dict.fromkeys([*(part.measure.runtimes if part.measure else ()), *own]))
 
 
-def _without(part: Part, lacks: Lacking) -> Part | None:
+def without(part: Part, lacks: Lacking) -> Part | None:
     """The part on the runtimes that are here; None where no comparison with its baseline is left."""
     arms = tuple(arm for arm in part.arms if arm.runtime not in lacks)
     if len(arms) < 2 or part.baseline not in [arm.label for arm in arms]:

@@ -12,19 +12,25 @@ from ._basins import basins
 from ._claim import Claim
 from ._compare import measured_in
 from ._grade import GRADES, MEANING, Graded, grade_of
+from ._kernels import Column
 from ._matching import side_by_side
 from ._ranking import ranking
 from ._stated import needs, stated
 from ._trial import STUDIES, Trial
 
 SCHEMA = "gatewise.claims/1"
-NO_KERNELS = "this version has no kernels of its own"
 
 
 def claim_entry(
-    claim: Claim, found: Graded, *, trial: Trial | None, records: Sequence[Record], replay: str
+    claim: Claim,
+    found: Graded,
+    *,
+    trial: Trial | None,
+    records: Sequence[Record],
+    replay: str,
+    own: Column,
 ) -> dict[str, Any]:
-    """One claim, graded."""
+    """One claim, graded; `own` is what stands beside the grade, and changes nothing of it."""
     alpha = claim.alpha / max(1, len(trial.looks) if trial else 0)
     statements = stated(found.answers, [grade_of(*answer) for answer in found.answers])
     wanted = needs(statements, records, replay, fixed=_fixed(trial))
@@ -34,7 +40,12 @@ def claim_entry(
         "source": claim.source,
         "grade": found.grade,
         "reason": found.reason,
-        "columns": {"stock": found.grade, "gatewise": None, "gatewise_reason": NO_KERNELS},
+        "columns": {
+            "stock": found.grade,
+            "gatewise": own.grade,
+            "gatewise_reason": own.reason,
+            "gatewise_study": own.study,
+        },
         "alpha": alpha,
         "relations": [relation_entry(relation) for relation in claim.relations],
         "registered": claim.sha256 or None,

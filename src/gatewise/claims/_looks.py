@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.core import GatewiseError, Store
-from gatewise.study import STORE, Plan, Record
+from gatewise.study import KERNELS, STORE, Plan, Record
 
 from ._basins import TRAINED
 from ._claim import Claim
 
+STOCK = KERNELS[0]
 SEARCH_REFUSED = "searching the learning rates"
 """How the refusal of a search that takes too much of the budget begins."""
 
@@ -89,6 +90,12 @@ def _question(content: dict[str, Any]) -> dict[str, Any] | None:
     trains = [part["train"] for part in asked["parts"] if part.get("train")]
     for train in trains:
         train["seeds"], train["search"] = 0, None
+    for part in asked["parts"]:  # stock is what plans had before they could ask for another kernel
+        for table in ("measure", "train"):
+            (part.get(table) or {}).pop("kernels", None)
+        for arm in part["arms"]:
+            if arm.get("kernel") == STOCK:
+                del arm["kernel"]
     return _plain(asked) if trains else None
 
 

@@ -15,6 +15,7 @@ from gatewise.study import (
     Record,
     check_part,
     evaluate,
+    machine,
     read_records,
     read_study,
 )
@@ -24,6 +25,7 @@ from ._claim import Claim, count
 from ._compare import asked
 from ._document import claim_entry, document
 from ._grade import INCONCLUSIVE, NOT_TESTABLE, REFUTED, Graded, grade, still_open
+from ._kernels import Column, check_here, column, on_kernels
 from ._looks import SEARCH_REFUSED, left_untrained, looks
 from ._trial import OWN_RATE, STUDIES, Trial, trials_of
 
@@ -56,6 +58,7 @@ def run_claims(
     budget_s: float | None,
     progress: Progress,
     replay: Mapping[str, str],
+    own: bool = False,
 ) -> dict[str, Any]:
     """Test claims and grade them: schema `gatewise.claims/1`.
 
@@ -66,11 +69,14 @@ def run_claims(
         budget_s: seconds for all of them, shared by what their plans ask for; None gives each what it asks for.
         progress: told what is being done.
         replay: by claim, the command that runs it again.
+        own: run the plans on gatewise's kernels too, after the stock ones, for a column that changes no grade.
 
     Raises:
-        GatewiseError: the folder cannot be written, or holds records of another machine.
+        GatewiseError: the folder cannot be written, or holds records of another machine; `own` without native kernels.
         KeyboardInterrupt: stopped by the user; what was finished is stored, and is graded by the next call.
     """
+    if own:
+        check_here()
     folder = Path(out)
     try:
         (folder / STUDIES).mkdir(parents=True, exist_ok=True)
@@ -78,10 +84,13 @@ def run_claims(
         raise GatewiseError(f"cannot write to {out}: {error.strerror}") from error
     trials = trials_of(claims)
     deadline = None if budget_s is None else time.monotonic() + budget_s
-    for index, trial in enumerate(trials):
+    for trial in trials:
+        trial.own = on_kernels(trial)
+    running = [*trials, *(trial.own for trial in trials if trial.own and own)]
+    for index, trial in enumerate(running):
         if trial.plan is not None:
             _found(trial, folder)  # a study that began without its search goes on so
-            _run(trial, folder, _share(trials[index:], deadline), progress)
+            _run(trial, folder, _share(running[index:], deadline), progress)
     known = {claim.id for claim in claims}
     earlier = trials_of([claim for claim in beside if claim.id not in known])
     stored = [trial for trial in earlier if _found(trial, folder) and _is_from_here(trial, folder)]
@@ -171,19 +180,35 @@ def graded(
         records = read_records(where) if _is_stored(trial, folder) else []
         trial.dropped = left_untrained(read_study(where)["study"]["dropped"], records) if records else []
         trial.looks = looks(trial.plan, folder / STUDIES) if trial.plan else []
+        beside = _beside(trial, folder)
         for claim in trial.claims:
-            found = _grade(claim, trial, records)
-            entries[claim.id] = claim_entry(claim, found, trial=trial, records=records, replay=replay.get(claim.id, ""))
+            found, again = _grade(claim, trial, records), replay.get(claim.id, "")
+            own = column(trial.own, beside.get(claim.id), command=again, claim=claim.id)
+            entries[claim.id] = claim_entry(claim, found, trial=trial, records=records, replay=again, own=own)
     waiting = [claim for claim in claims if claim.id not in entries]
     while waiting:
         # A claim that follows from one that itself follows comes after it.
         names = {claim.id for claim in waiting}
         ready = [claim for claim in waiting if claim.follows not in names]
         for claim in ready or waiting:
-            found = _untested(claim, entries)
-            entries[claim.id] = claim_entry(claim, found, trial=None, records=[], replay=replay.get(claim.id, ""))
+            found, own = _untested(claim, entries), Column(grade=None, reason="it has no run of its own")
+            again = replay.get(claim.id, "")
+            entries[claim.id] = claim_entry(claim, found, trial=None, records=[], replay=again, own=own)
         waiting = [claim for claim in waiting if claim.id not in entries]
-    return document([entries[claim.id] for claim in claims], environment(), budget_s)
+    return document([entries[claim.id] for claim in claims], machine(), budget_s)
+
+
+def _beside(trial: Trial, folder: Path) -> dict[str, Graded]:
+    """By claim, its grade on gatewise's kernels, where a study of them is stored or just failed."""
+    own = trial.own = trial.own or on_kernels(trial)
+    if own is None or own.plan is None:
+        return {}
+    stored = _found(own, folder) and _is_from_here(own, folder)
+    if not stored and not own.failure:
+        return {}
+    records = read_records(folder / STUDIES / own.name) if stored else []
+    own.looks = looks(own.plan, folder / STUDIES)
+    return {claim.id: _grade(claim, own, records) for claim in own.claims}
 
 
 def _grade(claim: Claim, trial: Trial, records: Sequence[Record]) -> Graded:

@@ -27,6 +27,9 @@ class Trial:
     looks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The studies in the folder that ask the same, this one with them."""
 
+    own: "Trial | None" = None
+    """The same on gatewise's kernels, where its plan can have them: a column beside the grade, see `_kernels`."""
+
     dropped: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What the study left out to keep its budget."""
 

@@ -73,7 +73,7 @@ def _evaluate(add: Add) -> None:
         "--arms",
         metavar="A,B,…",
         help="activations and gates, the first is the baseline; "
-        "swiglu:none is swiglu in another matching (none, params, flops, time)",
+        "swiglu:none is swiglu in another matching (none, params, flops, time), swiglu:gatewise on native kernels",
     )
     command.add_argument("--seeds", type=int, metavar="N", help="train the arms from scratch with N paired seeds")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 90s, 2m, 1h")
@@ -229,6 +229,11 @@ def _claims(add: Add) -> None:
     command.add_argument("--file", metavar="FILE.toml", help="claims (or, with --published, tables) of your own")
     command.add_argument("--budget", metavar="TIME", help="stop after this time: 3m, 1h (default: what the claims ask)")
     command.add_argument("--seeds", type=int, metavar="N", help="seeds of claims that train: a new look at them")
+    command.add_argument(
+        "--kernels",
+        choices=["gatewise"],
+        help="run the plans on gatewise's native kernels too: a column beside the grades, which stay stock's",
+    )
     command.add_argument("--out", metavar="DIR", help="where records and page go (default: gatewise-claims)")
     command.add_argument("--merge", nargs="+", metavar="RESULT", help="show results of several machines side by side")
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
@@ -239,10 +244,12 @@ def _doctor(add: Add) -> None:
         "doctor",
         help="what is installed, what this machine can do, and whether its measurements can be trusted",
         description="Look at the machine for a few seconds. With --aa: run studies of identical arms and print how "
-        "often they cried wolf and the smallest difference they could have seen.",
+        "often they cried wolf and the smallest difference they could have seen. With --explain: print instead which "
+        "kernels run here and which ways of computing were chosen on this machine, by what times.",
         epilog="exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C (what was finished is kept)",
     )
     command.add_argument("--aa", action="store_true", help="run A/A studies on this machine")
+    command.add_argument("--explain", action="store_true", help="say which kernels and ways of computing run, and why")
     command.add_argument("--studies", type=int, metavar="N", help="how many studies (default: what the budget allows)")
     command.add_argument("--budget", metavar="TIME", help="the time for all (default: 5m, or what --studies take)")
     command.add_argument("--workload", metavar="NAME", help="what the A/A studies run (default: ffn)")

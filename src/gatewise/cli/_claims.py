@@ -50,6 +50,8 @@ def _check(parsed: argparse.Namespace) -> None:
         raise GatewiseError(f"{' and '.join(modes)} do not go together; give one of them")
     if modes and parsed.budget:
         raise GatewiseError(f"--budget goes with running claims, not with {modes[0]}")
+    if modes and parsed.kernels:
+        raise GatewiseError(f"--kernels goes with running claims, not with {modes[0]}")
     if modes and parsed.seeds is not None:
         raise GatewiseError(f"--seeds goes with running claims, not with {modes[0]}")
     if modes and modes[0] != "--list" and parsed.ids:
@@ -78,7 +80,13 @@ def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
     replay = {claim.id: _replay(parsed, claim.id) for claim in known}
     try:
         document = claims.run_claims(
-            wanted, out, beside=known, budget_s=budget_s, progress=progress.show, replay=replay
+            wanted,
+            out,
+            beside=known,
+            budget_s=budget_s,
+            progress=progress.show,
+            replay=replay,
+            own=bool(parsed.kernels),
         )
     except KeyboardInterrupt:
         progress.close()
@@ -92,7 +100,7 @@ def _run(parsed: argparse.Namespace, known: Any, wanted: Any) -> int:
 
 def _replay(parsed: argparse.Namespace, claim: str) -> str:
     words = ["gatewise", "claims", claim]
-    for name in ("file", "budget", "seeds", "out"):
+    for name in ("file", "budget", "seeds", "out", "kernels"):
         value = getattr(parsed, name)
         words += [f"--{name}", str(value)] if value is not None else []
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""`gatewise doctor`: look at the machine; with `--aa` try the judge on identical arms."""
+"""`gatewise doctor`: look at the machine; with `--aa` try the judge on identical arms; `--explain` what computes."""
 
 import argparse
 import json
@@ -23,6 +23,8 @@ def run(parsed: argparse.Namespace) -> int:
         raise GatewiseError(f"{', '.join(alone)} must stand beside --aa")
     if parsed.out is not None and not parsed.out.strip():
         raise GatewiseError("--out needs a folder's name")
+    if parsed.explain:
+        return _explain(parsed)
     if parsed.aa:
         doctor.check(**given)  # what cannot work is said before the look, not after it
     progress = Progress(sys.stderr)
@@ -46,3 +48,16 @@ def run(parsed: argparse.Namespace) -> int:
     elif studies:
         doctor.show(studies)
     return INTERRUPTED if studies and studies["interrupted"] else DONE
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from gatewise import doctor
+
+    if parsed.aa:
+        raise GatewiseError("--explain and --aa are two different things: ask for one of them")
+    found = doctor.explain()
+    if parsed.json:
+        print(json.dumps(found, allow_nan=False))
+    else:
+        doctor.show(found)
+    return DONE

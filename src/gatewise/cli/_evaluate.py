@@ -109,9 +109,17 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _arm(named: str) -> str | dict[str, str]:
-    """`swiglu`, or `swiglu:none`: the same under another matching, in a row of its own."""
-    name, colon, matching = named.partition(":")
-    return {"name": name, "label": f"{name}-{matching}", "matching": matching} if colon else name
+    """`swiglu`, `swiglu:none` (another matching), `swiglu:gatewise` (another kernel), each in a row of its own."""
+    from gatewise.study import KERNELS
+
+    name, *words = named.split(":")
+    arm = {"name": name, "label": name}
+    for word in words:
+        if word in KERNELS:
+            arm |= {"kernel": word, "label": f"{arm['label']}+{word}"}
+        else:
+            arm |= {"matching": word, "label": f"{arm['label']}-{word}"}
+    return arm if words else name
 
 
 def _is_name(target: str) -> bool:

@@ -2,5 +2,6 @@
 
 from ._aa import aa as aa
 from ._aa import check as check
+from ._explain import explain as explain
 from ._look import look as look
 from ._terminal import show as show

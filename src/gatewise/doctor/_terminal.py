@@ -5,23 +5,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._aa_page import aa_lines
+from ._explain_page import explain_lines
 from ._look_page import look_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LEAD = 20
+PAGES = {"look": look_lines, "explain": explain_lines}
+"""By kind of document; the summary of A/A studies for all else."""
 PLAIN = str.maketrans({"–": "-", "−": "-", "✓": "+", "✗": "x", "·": "-", "×": "x", "µ": "u", "≥": ">="})
 """For a terminal or a pipe that is not UTF-8."""
 
 
 def show(document: Mapping[str, Any], console: "Console | None" = None) -> None:
-    """Print a look or the summary of A/A studies to `console`, by default to stdout."""
+    """Print a look, an explanation or the summary of A/A studies to `console`, by default to stdout."""
     from rich.console import Console
     from rich.text import Text
 
     target = console or Console(file=sys.stdout, highlight=False)
-    for line in look_lines(document) if document["kind"] == "look" else aa_lines(document):
+    for line in PAGES.get(document["kind"], aa_lines)(document):
         if not line.text:
             target.print(Text(_encodable(line.lead, target.encoding), style=line.style), soft_wrap=True)
             continue

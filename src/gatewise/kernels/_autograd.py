@@ -1,47 +1,169 @@
-"""Autograd of an operator, of any order and under torch.func's transforms.
+"""Autograd of an elementwise operator, of any order, forward and backward mode, and under torch.func's transforms.
 
-`torch.library.register_autograd` is not used: the function that it makes has no `setup_context`, which functorch asks
-for where transforms are nested, as in vmap(grad(f)). What is used instead are private names of torch.
+`torch.library.register_autograd` is not used where it can be helped: the function that it makes has no `setup_context`,
+which functorch asks for where transforms are nested, as in vmap(grad(f)), and it costs more. What is used instead are
+private names of torch, all of them here (`PRIVATE`); a torch without one of them gets `register_autograd` after all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._functorch.utils import enable_single_level_autograd_function
+from torch import Tensor
+from torch.autograd import forward_ad
 
-_below_autograd = torch._C._AutoDispatchBelowAutograd
-_any_requires_grad = torch._C._any_requires_grad
-_transforms_active = torch._C._are_functorch_transforms_active
+Gradient = Callable[[Sequence[Tensor], Sequence[Tensor], bool], Sequence[Tensor]]
+"""From the outputs' gradients, the inputs and `high` to the inputs' gradients, in differentiable operations."""
 
 
-def differentiable(library: torch.library.Library, op: Any, num_tensors: int, gradient: Callable[..., Any]) -> None:
-    """Register the Autograd kernel of `op(*tensors, high)`: its gradient is `gradient(*grads, *tensors, high)`."""
+@dataclass(frozen=True, kw_only=True)
+class Private:
+    """The names that torch does not promise to keep."""
 
-    class Function(torch.autograd.function._SingleLevelFunction):
+    below_autograd: Callable[[], AbstractContextManager[None]]
+    any_requires_grad: Callable[..., bool]
+    transforms_active: Callable[[], bool]
+    one_level: Callable[[], AbstractContextManager[None]]
+    function: Any
+
+
+def _private() -> Private | None:
+    """They, or None for a torch that lacks one."""
+    try:
+        from torch._functorch.utils import enable_single_level_autograd_function
+
+        core: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+        dual_level: int = forward_ad._current_level  # pyright: ignore[reportPrivateUsage]
+        del dual_level
+        return Private(
+            below_autograd=core._AutoDispatchBelowAutograd,
+            any_requires_grad=core._any_requires_grad,
+            transforms_active=core._are_functorch_transforms_active,
+            one_level=enable_single_level_autograd_function,
+            function=torch.autograd.function._SingleLevelFunction,  # pyright: ignore[reportPrivateUsage]
+        )
+    except (AttributeError, ImportError):
+        return None
+
+
+PRIVATE = _private()
+
+
+def differentiable(
+    library: torch.library.Library, op: Any, num_tensors: int, gradient: Gradient, quick: Any = None
+) -> Callable[..., Any] | None:
+    """Register the gradient of `op(*tensors, high)`, which `gradient` gives.
+
+    `quick(*grads, *tensors, high)` is an operator that gives the same, called where no further gradient is recorded.
+    Returns what records a call without asking the dispatcher: `record(*tensors, high)`, not for use under torch.func's
+    transforms; None where torch lacks what it takes.
+    """
+    if PRIVATE is None:
+        _register_publicly(library, op, num_tensors, gradient)
+        return None
+    return _register(PRIVATE, library, op, num_tensors, _backward(PRIVATE, gradient, quick))
+
+
+def raw(op: Any) -> Any:
+    """What an overload calls, without the Python in front of it."""
+    return getattr(op, "_op", op)
+
+
+def dual_level() -> bool:
+    """Is forward-mode differentiation on?"""
+    return forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+
+
+def tracing() -> bool:
+    """Is torch.jit.trace at work?"""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Backward:
+    gradient: Gradient
+    reverse: Callable[[Sequence[Tensor], Sequence[Tensor], bool], Sequence[Tensor]]
+
+
+def _backward(private: Private, gradient: Gradient, quick: Any) -> _Backward:
+    if quick is None:
+        return _Backward(gradient=gradient, reverse=gradient)
+    call = raw(quick)
+    below_autograd, transforms_active = private.below_autograd, private.transforms_active
+
+    def reverse(grads: Sequence[Tensor], tensors: Sequence[Tensor], high: bool) -> Sequence[Tensor]:
+        if torch.is_grad_enabled() or transforms_active() or dual_level():
+            return gradient(grads, tensors, high)
+        with below_autograd():
+            found = call(*grads, *tensors, high)
+        return found if isinstance(found, tuple) else (found,)
+
+    return _Backward(gradient=gradient, reverse=reverse)
+
+
+def _forward_mode(gradient: Gradient, tensors: Sequence[Tensor], high: bool, tangents: Sequence[Any], num: int) -> Any:
+    """The outputs' tangents of an elementwise operator: one backward an output."""
+    found: list[Any] = []
+    for output in range(num):
+        ones = [torch.ones_like(tensors[0]) if i == output else torch.zeros_like(tensors[0]) for i in range(num)]
+        slopes = gradient(ones, tensors, high)
+        found.append(sum(t * slope for t, slope in zip(tangents, slopes, strict=False) if t is not None))
+    return tuple(found) if num > 1 else found[0]
+
+
+def _register(
+    private: Private, library: torch.library.Library, op: Any, num_tensors: int, backward: _Backward
+) -> Callable[..., Any]:
+    call, below_autograd = raw(op), private.below_autograd
+    any_requires_grad, transforms_active = private.any_requires_grad, private.transforms_active
+    reverse = backward.reverse
+
+    class Function(private.function):
         @staticmethod
-        def forward(*args: Any) -> Any:
-            with _below_autograd():
-                return op(*args)
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            ctx.save_for_backward(*inputs[:num_tensors])
-            ctx.high = inputs[num_tensors]
+        def forward(ctx: Any, *args: Any) -> Any:
+            tensors = args[:num_tensors]
+            ctx.save_for_backward(*tensors)
+            if dual_level():
+                ctx.save_for_forward(*tensors)
+            ctx.high = args[num_tensors]
+            with below_autograd():
+                found = call(*args)
+            ctx.num_outputs = len(found) if isinstance(found, tuple) else 1
+            return found
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            return *gradient(*grads, *ctx.saved_tensors, ctx.high), None
+            return *reverse(grads, ctx.saved_tensors, ctx.high), None
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            return _forward_mode(backward.gradient, ctx.saved_tensors, ctx.high, tangents, ctx.num_outputs)
+
+    record: Callable[..., Any] = Function.apply
 
     def kernel(*args: Any) -> Any:
         if len(args) == num_tensors:
             args = (*args, False)
-        if torch.is_grad_enabled() and _any_requires_grad(*args):
-            if _transforms_active():  # of the levels below: this one is being handled here
-                with enable_single_level_autograd_function():
-                    return Function.apply(*args)
-            return Function.apply(*args)
-        with _below_autograd():
-            return op(*args)
+        if (torch.is_grad_enabled() and any_requires_grad(*args)) or dual_level():
+            if transforms_active():  # of the levels below: this one is being handled here
+                with private.one_level():
+                    return record(*args)
+            return record(*args)
+        with below_autograd():
+            return call(*args)
 
     library.impl(op, kernel, "Autograd")
+    return record
+
+
+def _register_publicly(library: torch.library.Library, op: Any, num_tensors: int, gradient: Gradient) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[:num_tensors])
+        ctx.high = inputs[num_tensors]
+
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return *gradient(grads, ctx.saved_tensors, ctx.high), None
+
+    torch.library.register_autograd(op, backward, setup_context=setup_context, lib=library)

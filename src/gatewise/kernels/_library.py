@@ -5,6 +5,7 @@ The library links neither Python nor torch. What is here needs no torch either; 
 
 import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,10 @@ NAME = "_native.so"
 OVERRIDE = "GATEWISE_NATIVE"
 """Environment variable: `off`, or the path of a library to load instead of the installed one."""
 ISA = "GATEWISE_ISA"
-"""Environment variable: `avx512`, `avx2` or `plain`, for the library that is loaded next."""
+"""Environment variable: one of `INSTRUCTION_SETS`, for the library that is loaded next."""
+INSTRUCTION_SETS = ("avx512", "avx2", "plain")
+INTERFACE = 2
+"""What the library answers, so that one that was built from other sources is not taken for ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +54,10 @@ def load() -> tuple[ctypes.CDLL | None, Status]:
         _declare(core)
     except (OSError, AttributeError) as error:
         return None, Status(reason=f"{path.name} cannot be loaded: {str(error).splitlines()[0]}")
+    if core.gatewise_interface() != INTERFACE:
+        return None, Status(reason=f"{path.name} is of another version of gatewise: install it again")
     isa = core.gatewise_isa().decode()
-    asked = os.environ.get(ISA)
-    reason = f"{ISA}={asked} is not one that this machine has" if asked and asked != isa else None
-    return core, Status(path=path, instruction_set=isa, reason=reason)
+    return core, Status(path=path, instruction_set=isa, reason=_not_as_asked(isa))
 
 
 def status() -> Status:
@@ -69,9 +73,17 @@ def functions(core: ctypes.CDLL) -> dict[str, bool]:
 
 def _installed() -> Path | None:
     # An editable install keeps the library in site-packages and this file in the source tree: the package has both.
-    from . import __path__ as folders
-
+    folders: list[str] = list(sys.modules[__name__.rpartition(".")[0]].__path__)
     return next((found for folder in folders if (found := Path(folder) / NAME).is_file()), None)
+
+
+def _not_as_asked(isa: str) -> str | None:
+    asked = os.environ.get(ISA)
+    if not asked or asked == isa:
+        return None
+    if asked not in INSTRUCTION_SETS:
+        return f"{ISA}={asked} is none of {', '.join(INSTRUCTION_SETS)}"
+    return f"{ISA}={asked}, which this machine lacks"
 
 
 def _declare(core: ctypes.CDLL) -> None:
@@ -79,4 +91,5 @@ def _declare(core: ctypes.CDLL) -> None:
         getattr(core, name).restype = ctypes.c_char_p
     for name in ("gatewise_function_is_gate", "gatewise_use_isa"):
         getattr(core, name).restype = ctypes.c_bool
+    core.gatewise_interface.restype = ctypes.c_int
     core.gatewise_use_isa.argtypes = [ctypes.c_char_p]

@@ -1,14 +1,29 @@
 """The kernels as torch operators `torch.ops.gatewise.<name>`, with fake tensors, vmap and autograd.
 
     f(Tensor x, bool high=False) -> Tensor                     f(Tensor gate, Tensor up, bool high=False) -> Tensor
-    f_backward(Tensor grad, <inputs>, bool high=False) -> Tensor, or two for a gate
+    f_backward(Tensor grad, <inputs>, bool high=False) -> Tensor, or (by_gate, by_up) for a gate
+    f.no_grad(<inputs>, bool high=False) -> Tensor             the same, which autograd passes by: for where it is off
     f_out(<inputs>, bool high=False, *, Tensor(a!) out) -> ()
+    f_backward_out(Tensor grad, <inputs>, bool high=False, *, Tensor(a!) by_x) -> (), for a gate by_gate and by_up
 
-They are defined here, from the library's own table, and get their CPU implementation from the library, through
+All are for CPU tensors of one shape and one dtype, float32 or bfloat16. The two `_out` forms record no gradient. They
+write to tensors of any layout, without a copy to rows: a contiguous tensor, or the column halves of a packed one, so
+that a gate's backward gives the gradient of the whole packed projection:
+
+    packed = torch.empty_like(both)                            # [..., gate | up]
+    by_gate, by_up = packed.chunk(2, -1)
+    torch.ops.gatewise.swiglu_backward_out(grad, *both.chunk(2, -1), by_gate=by_gate, by_up=by_up)
+
+An output may be an input (the same memory and strides): `out=gate`, or by_gate=gate and by_up=up to write the gradients
+over the inputs, or by_up=grad. Any other overlap, with an input or with the other output, is refused.
+
+The operators are defined here, from the library's own table, and get their CPU implementation from the library, through
 libtorch's stable C interface.
 """
 
 import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,20 +33,22 @@ from torch import Tensor
 
 from ._autograd import differentiable
 from ._library import functions, load
-from ._second import SECOND
+from ._second import SECOND, of_gate
 
-_SCALAR = "(Tensor x, bool high=False"
-_GATE = "(Tensor gate, Tensor up, bool high=False"
-ACTIVATION = {"geglu": "gelu", "geglu_tanh": "gelu_tanh", "swiglu": "silu", "swiglu_clamped": "quick_gelu"}
-"""What each gate applies to its first input."""
-LIMIT = 7.0  # of swiglu_clamped
+_SCALAR = "Tensor x, bool high=False"
+_GATE = "Tensor gate, Tensor up, bool high=False"
 
 
+@dataclass(kw_only=True)
 class _Registered:
-    """Keeps what torch would forget when it is collected, and why nothing was registered."""
+    """Keeps what torch would forget when it is collected, why nothing was registered, and what records a gradient."""
 
     library: torch.library.Library | None = None
     reason: str | None = None
+    record: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+
+
+_registered = _Registered()
 
 
 @cache
@@ -39,18 +56,18 @@ def register() -> dict[str, bool]:
     """Define the operators and give them their kernels, once. Their names, each True for a gate; empty without any."""
     core, status = load()
     if core is None:
-        _Registered.reason = status.reason
+        _registered.reason = status.reason
         return {}
     addresses = _addresses(core)
     if addresses is None:
         return {}
     found = functions(core)
-    library = _Registered.library = torch.library.Library("gatewise", "FRAGMENT")
+    library = _registered.library = torch.library.Library("gatewise", "FRAGMENT")
     for name, gate in found.items():
         _define(library, name, gate=gate)
     wrong = core.gatewise_register(addresses)
     if wrong is not None:
-        _Registered.reason = f"torch refused the operator {wrong.decode()}"
+        _registered.reason = f"torch refused the operator {wrong.decode()}"
         return {}
     return found
 
@@ -58,7 +75,12 @@ def register() -> dict[str, bool]:
 def missing() -> str | None:
     """Why the operators are not there, in one line; None when they are."""
     register()
-    return _Registered.reason
+    return _registered.reason
+
+
+def recorder(name: str) -> Callable[..., Any] | None:
+    """The way around the dispatcher for a call that records a gradient; see `differentiable`."""
+    return _registered.record.get(name)
 
 
 def _addresses(core: ctypes.CDLL) -> Any:
@@ -66,34 +88,62 @@ def _addresses(core: ctypes.CDLL) -> Any:
     try:
         torch_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
     except OSError as error:
-        _Registered.reason = f"torch's own library cannot be opened: {str(error).splitlines()[0]}"
+        _registered.reason = f"torch's own library cannot be opened: {str(error).splitlines()[0]}"
         return None
     found: list[int] = []
     while (name := core.gatewise_shim_name(len(found))) is not None:
         function = getattr(torch_library, name.decode(), None)
         if function is None:
-            _Registered.reason = f"torch {torch.__version__} has no {name.decode()}: 2.10 or newer is needed"
+            _registered.reason = f"torch {torch.__version__} has no {name.decode()}: 2.10 or newer is needed"
             return None
         found.append(ctypes.cast(function, ctypes.c_void_p).value or 0)
     return (ctypes.c_void_p * len(found))(*found)
 
 
 def _define(library: torch.library.Library, name: str, *, gate: bool) -> None:
-    """The three operators of one function, and everything about them that needs no kernel."""
+    """The operators of one function, and everything about them that needs no kernel."""
     tag = (torch.Tag.pt2_compliant_tag,)
     inputs = _GATE if gate else _SCALAR
-    library.define(f"{name}{inputs}) -> Tensor", tags=tag)
-    library.define(f"{name}_out{inputs}, *, Tensor(a!) out) -> ()", tags=tag)
-    result = "(Tensor, Tensor)" if gate else "Tensor"
-    library.define(f"{name}_backward(Tensor grad, {inputs[1:]}) -> {result}", tags=tag)
+    gradients = "Tensor(a!) by_gate, Tensor(b!) by_up" if gate else "Tensor(a!) by_x"
+    library.define(f"{name}({inputs}) -> Tensor", tags=tag)
+    library.define(f"{name}.no_grad({inputs}) -> Tensor", tags=tag)
+    library.define(f"{name}_out({inputs}, *, Tensor(a!) out) -> ()", tags=tag)
+    library.define(f"{name}_backward(Tensor grad, {inputs}) -> {'(Tensor, Tensor)' if gate else 'Tensor'}", tags=tag)
+    library.define(f"{name}_backward_out(Tensor grad, {inputs}, *, {gradients}) -> ()", tags=tag)
+    library.impl(f"{name}.no_grad", torch.library.fallthrough_kernel, "Autograd")
+    for suffix in ("_out", "_backward_out"):
+        _define_writing(library, getattr(torch.ops.gatewise, name + suffix).default)
     (_define_gate if gate else _define_scalar)(library, name)
+
+
+def _define_writing(library: torch.library.Library, op: Any) -> None:
+    """What an operator needs that writes to its keyword arguments."""
+
+    def fake(*args: Any, **outputs: Tensor) -> None:
+        _check(*(each for each in args if isinstance(each, Tensor)), *outputs.values())
+
+    def written(keys: Any, *args: Any, **outputs: Tensor) -> None:
+        """Autograd notices that a tensor saved for a backward was written to by its version."""
+        for output in outputs.values():
+            torch.autograd.graph.increment_version(output)
+        op.redispatch(keys & after, *args, **outputs)
+
+    torch.library.register_fake(op, fake, lib=library)
+    after = torch._C._after_ADInplaceOrView_keyset  # pyright: ignore[reportPrivateUsage]
+    library.impl(op, written, "ADInplaceOrView", with_keyset=True)
+
+
+def _check(first: Tensor, *others: Tensor) -> None:
+    for other in others:
+        if first.shape != other.shape:
+            raise RuntimeError(f"shapes {tuple(first.shape)} and {tuple(other.shape)} differ")
+        if first.dtype != other.dtype:
+            raise RuntimeError(f"dtypes {first.dtype} and {other.dtype} differ")
 
 
 def _like(first: Tensor, *others: Tensor) -> Tensor:
     """Empty, with the strides that the kernels give a result; see `new_strides` in csrc/torch_ops.cpp."""
-    for other in others:
-        torch._check(first.shape == other.shape, lambda: f"shapes {tuple(first.shape)} and {tuple(other.shape)} differ")
-        torch._check(first.dtype == other.dtype, lambda: f"dtypes {first.dtype} and {other.dtype} differ")
+    _check(first, *others)
     alike = all(other.stride() == first.stride() for other in others)
     if not first.is_contiguous() and alike and _dense(first):
         return torch.empty_strided(first.shape, first.stride(), dtype=first.dtype, device=first.device)
@@ -113,17 +163,18 @@ def _dense(x: Tensor) -> bool:
 def _define_scalar(library: torch.library.Library, name: str) -> None:
     qualname = f"gatewise::{name}"
     forward, backward = getattr(torch.ops.gatewise, name), getattr(torch.ops.gatewise, name + "_backward")
-    torch.library.register_fake(qualname, lambda x, high=False: _like(x), lib=library)
-    torch.library.register_fake(f"{qualname}_out", lambda x, high=False, *, out: None, lib=library)
+    for each in (qualname, f"{qualname}.no_grad"):
+        torch.library.register_fake(each, lambda x, high=False: _like(x), lib=library)
     torch.library.register_fake(f"{qualname}_backward", lambda grad, x, high=False: _like(x, grad), lib=library)
 
-    def once(grad: Tensor, x: Tensor, high: bool) -> tuple[Tensor]:
-        return (backward(grad, x, high),)
+    def once(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor]:
+        return (backward(*grads, *inputs, high),)
 
-    def twice(v: Tensor, grad: Tensor, x: Tensor, high: bool) -> tuple[Tensor, Tensor]:
+    def twice(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor, Tensor]:
+        (v,), (grad, x) = grads, inputs
         return backward(v, x, high), v * grad * SECOND[name](x)
 
-    differentiable(library, forward.default, 1, once)
+    _remember(name, differentiable(library, forward.default, 1, once, backward.default))
     differentiable(library, backward.default, 2, twice)
 
     def batched(info: Any, in_dims: Any, x: Tensor, high: bool = False) -> tuple[Tensor, int]:
@@ -132,30 +183,29 @@ def _define_scalar(library: torch.library.Library, name: str) -> None:
     def batched_backward(info: Any, in_dims: Any, grad: Tensor, x: Tensor, high: bool = False) -> tuple[Tensor, int]:
         return backward(*_front(info, in_dims, grad, x), high), 0
 
-    torch.library.register_vmap(qualname, batched, lib=library)
+    for each in (qualname, f"{qualname}.no_grad"):
+        torch.library.register_vmap(each, batched, lib=library)
     torch.library.register_vmap(f"{qualname}_backward", batched_backward, lib=library)
 
 
 def _define_gate(library: torch.library.Library, name: str) -> None:
     qualname = f"gatewise::{name}"
     forward, backward = getattr(torch.ops.gatewise, name), getattr(torch.ops.gatewise, name + "_backward")
-    torch.library.register_fake(qualname, lambda gate, up, high=False: _like(gate, up), lib=library)
-    torch.library.register_fake(f"{qualname}_out", lambda gate, up, high=False, *, out: None, lib=library)
+    for each in (qualname, f"{qualname}.no_grad"):
+        torch.library.register_fake(each, lambda gate, up, high=False: _like(gate, up), lib=library)
 
     def fake_backward(grad: Tensor, gate: Tensor, up: Tensor, high: bool = False) -> tuple[Tensor, Tensor]:
         return _like(gate, up, grad), _like(gate, up, grad)
 
     torch.library.register_fake(f"{qualname}_backward", fake_backward, lib=library)
 
-    def once(grad: Tensor, gate: Tensor, up: Tensor, high: bool) -> tuple[Tensor, Tensor]:
-        return backward(grad, gate, up, high)
+    def once(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor, Tensor]:
+        return backward(*grads, *inputs, high)
 
-    def twice(
-        by_gate: Tensor, by_up: Tensor, grad: Tensor, gate: Tensor, up: Tensor, high: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return _gate_twice(name, by_gate, by_up, grad, gate, up, high)
+    def twice(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor, Tensor, Tensor]:
+        return of_gate(name, grads, inputs, high)
 
-    differentiable(library, forward.default, 2, once)
+    _remember(name, differentiable(library, forward.default, 2, once, backward.default))
     differentiable(library, backward.default, 3, twice)
 
     def batched(info: Any, in_dims: Any, gate: Tensor, up: Tensor, high: bool = False) -> tuple[Tensor, int]:
@@ -164,27 +214,14 @@ def _define_gate(library: torch.library.Library, name: str) -> None:
     def batched_backward(info: Any, in_dims: Any, grad: Tensor, gate: Tensor, up: Tensor, high: bool = False) -> Any:
         return backward(*_front(info, in_dims, grad, gate, up), high), (0, 0)
 
-    torch.library.register_vmap(qualname, batched, lib=library)
+    for each in (qualname, f"{qualname}.no_grad"):
+        torch.library.register_vmap(each, batched, lib=library)
     torch.library.register_vmap(f"{qualname}_backward", batched_backward, lib=library)
 
 
-def _gate_twice(
-    name: str, by_gate: Tensor, by_up: Tensor, grad: Tensor, gate: Tensor, up: Tensor, high: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient of a gate's backward, by its (grad, gate, up)."""
-    inside: Tensor | float = 1.0
-    if name == "swiglu_clamped":
-        by_gate, by_up = by_gate * (gate <= LIMIT), by_up * (up.abs() <= LIMIT)
-        inside, gate, up = up.abs() <= LIMIT, gate.clamp(max=LIMIT), up.clamp(-LIMIT, LIMIT) + 1
-    act = ACTIVATION[name]
-    value = getattr(torch.ops.gatewise, act)(gate, high)
-    slope = getattr(torch.ops.gatewise, f"{act}_backward")(torch.ones_like(gate), gate, high)
-    bend = SECOND[act](gate)
-    return (
-        by_gate * up * slope + by_up * value,
-        grad * (by_gate * up * bend + by_up * slope),
-        grad * by_gate * slope * inside,
-    )
+def _remember(name: str, record: Callable[..., Any] | None) -> None:
+    if record is not None:
+        _registered.record[name] = record
 
 
 def _front(info: Any, in_dims: Any, *tensors: Tensor) -> list[Tensor]:

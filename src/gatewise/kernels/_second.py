@@ -1,6 +1,6 @@
-"""Second derivatives of the scalar functions in torch operations, so that every further derivative is right as well."""
+"""Second derivatives of the functions in torch operations, so that every further derivative is right as well."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -44,3 +44,26 @@ SECOND: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": _silu,
     "quick_gelu": _quick_gelu,
 }
+
+ACTIVATION = {"geglu": "gelu", "geglu_tanh": "gelu_tanh", "swiglu": "silu", "swiglu_clamped": "quick_gelu"}
+"""What each gate applies to its first input."""
+LIMIT = 7.0  # of swiglu_clamped
+
+
+def of_gate(name: str, grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of a gate's backward by its inputs (grad, gate, up), from `grads` of its two outputs."""
+    by_gate, by_up = grads
+    grad, gate, up = inputs
+    inside: Tensor | float = 1.0
+    if name == "swiglu_clamped":
+        by_gate, by_up = by_gate * (gate <= LIMIT), by_up * (up.abs() <= LIMIT)
+        inside, gate, up = up.abs() <= LIMIT, gate.clamp(max=LIMIT), up.clamp(-LIMIT, LIMIT) + 1
+    act = ACTIVATION[name]
+    value = getattr(torch.ops.gatewise, act)(gate, high)
+    slope = getattr(torch.ops.gatewise, f"{act}_backward")(torch.ones_like(gate), gate, high)
+    bend = SECOND[act](gate)
+    return (
+        by_gate * up * slope + by_up * value,
+        grad * (by_gate * up * bend + by_up * slope),
+        grad * by_gate * slope * inside,
+    )

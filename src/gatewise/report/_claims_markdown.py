@@ -74,7 +74,7 @@ def _background(claim: Claim) -> list[str]:
 
 def _result(claim: Claim, level: int) -> list[str]:
     """What one machine came to."""
-    own = words.said(claim.own) if claim.own else f"{words.UNGRADED} ({escape(claim.own_reason)})"
+    own = f"{words.said(claim.own) if claim.own else words.UNGRADED} ({escape(claim.own_reason)})"
     blocks = [f"**{words.said(claim.grade)}**{f': {escape(claim.reason)}' if claim.reason else ''}"]
     blocks.append(_table(["stock implementations", "gatewise's own"], set(), [[words.said(claim.stock), own]]))
     waits = [f"Waits for: {claim.waits_for}"] if claim.waits_for else []

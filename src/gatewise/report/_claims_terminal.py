@@ -81,7 +81,7 @@ def _claim(claim: Claim, names: int, words: Words, console: Console) -> Iterable
     said = [claim.reason]
     said += [claim.looks]
     said += [f"left out: {each.what}: {each.why}" for each in claim.left_out if each.why != claim.reason]
-    said += [f"gatewise's own implementations: {wording.said(claim.own)}"] if claim.own else []
+    said += [f"on gatewise's own kernels: {wording.said(claim.own)}: {claim.own_reason}"] if claim.own else []
     for line in filter(None, said):
         yield _columns.hanging(words(" " * names), words(line), console, names)
     for line in claim.stated:

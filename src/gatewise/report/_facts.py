@@ -53,9 +53,19 @@ def environment_line(document: Document) -> str:
         text(held.get("cpu")),
         "" if cores is None else f"{num.count(cores)} core{'' if cores == 1 else 's'}",
         f"torch {torch}" if torch else "",
+        native_kernels(held),
         "" if seconds is None else f"took {num.duration(seconds)}",
     ]
     return ", ".join(each for each in found if each)
+
+
+def native_kernels(held: Document) -> str:
+    """Whether gatewise's native kernels were there, in a few words; empty for records from before they were."""
+    found = held.get("kernels")
+    if not isinstance(found, dict):
+        return ""
+    words = text(found.get("instruction_set"))
+    return f"native kernels {words}" if words else f"no native kernels ({text(found.get('reason'))})"
 
 
 def setups(document: Document) -> tuple[Setup, ...]:

@@ -81,5 +81,6 @@ RUNTIME = Runtime(
     lacks=no_compiler,
     dtypes=FLOATS,
     differentiable=True,
+    custom_operators=True,
     keeps_model=True,
 )

@@ -69,6 +69,7 @@ def _load(path: Path) -> Call:
 
 RUNTIME = Runtime(
     prepare=prepare,
+    custom_operators=True,
     summary="Inductor ahead of time, frozen weights packed for oneDNN",
     lacks=no_compiler,
     dtypes=FLOATS,

@@ -21,5 +21,6 @@ RUNTIME = Runtime(
     tolerance=0.0,
     differentiable=True,
     specialises=False,
+    custom_operators=True,
     keeps_model=True,
 )

@@ -75,6 +75,7 @@ class Runtime:
         calibrates: whether it needs `Task.calibration`.
         differentiable: whether gradients flow through it.
         specialises: whether it makes something of its own for every shape that is timed.
+        custom_operators: whether it runs operators that torch did not bring, such as gatewise's native kernels.
         keeps_model: whether it runs the task's model itself, and not a file made from it.
         imports: what is imported before memory is counted, as torch is.
     """
@@ -87,6 +88,7 @@ class Runtime:
     calibrates: bool = False
     differentiable: bool = False
     specialises: bool = True
+    custom_operators: bool = False
     keeps_model: bool = False
     imports: tuple[str, ...] = ()
 

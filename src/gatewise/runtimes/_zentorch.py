@@ -51,6 +51,7 @@ def _lacks() -> str | None:
 
 RUNTIME = Runtime(
     prepare=prepare,
+    custom_operators=True,
     summary="AMD's plug-in for torch.compile, frozen weights",
     lacks=_lacks,
     dtypes=FLOATS[:2],

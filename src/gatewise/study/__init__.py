@@ -13,10 +13,12 @@ from ._errors import BudgetTooSmallError as BudgetTooSmallError
 from ._errors import OtherStudyError as OtherStudyError
 from ._evaluate import STORE as STORE
 from ._evaluate import evaluate as evaluate
+from ._evaluate import machine as machine
 from ._evaluate import read_records as read_records
 from ._evaluate import read_study as read_study
 from ._executor import Executor as Executor
 from ._executor import running_on as running_on
+from ._plan import KERNELS as KERNELS
 from ._plan import Arm as Arm
 from ._plan import Judge as Judge
 from ._plan import Measure as Measure

@@ -6,7 +6,7 @@ from typing import Any
 
 from gatewise.core import METRICS
 
-from ._plan import CALLS, TIMED, TWIN_SUFFIX, Measure, Part
+from ._plan import CALLS, STOCK, TIMED, TWIN_SUFFIX, Measure, Part
 
 STEP_CELL = "step"
 MEMORY = "memory:"
@@ -24,6 +24,7 @@ class RunArm:
     runtime: str
     slowdown: float = 0.0
     twin: bool = False
+    kernel: str = STOCK
 
     def to_json(self) -> dict[str, Any]:
         """As a job carries it."""
@@ -94,6 +95,7 @@ def run_arms(part: Part, folders: dict[str, str]) -> list[RunArm]:
                     folder=folders.get(arm.label, ""),
                     runtime=runtime,
                     slowdown=arm.slowdown,
+                    kernel=arm.kernel,
                 )
             )
     return found
@@ -107,6 +109,7 @@ def twin_of(baseline: RunArm) -> RunArm:
         folder=baseline.folder,
         runtime=baseline.runtime,
         twin=True,
+        kernel=baseline.kernel,
     )
 
 

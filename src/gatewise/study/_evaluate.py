@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gatewise import kernels
 from gatewise.core import GatewiseError, Store, environment, same_machine
 
 from ._conductor import Conductor, Goal, Progress
@@ -20,6 +21,12 @@ from ._result import document
 STORE = "study.sqlite"
 DISK_BYTES = 800_000_000
 """Free disk a study asks for before it begins: copies of the arms, and its record."""
+
+
+def machine() -> dict[str, Any]:
+    """The environment of a record: `core.environment`, and whether native kernels are here or why not."""
+    status = kernels.status()
+    return {**environment(), "kernels": {"instruction_set": status.instruction_set, "reason": status.reason}}
 
 
 def _quiet(text: str, left_s: float) -> None:
@@ -48,7 +55,7 @@ def _open(plan: Plan, out: Path, *, resume: bool) -> Store:
 
 
 def _begin(plan: Plan, store: Store, out: Path) -> None:
-    here = environment()
+    here = machine()
     known = store.get("plan")
     if known is None:
         store.put("plan", plan.to_json())

@@ -34,8 +34,10 @@ def moves(record: Record) -> Iterator[dict[str, Any]]:
         return
     base = [arm for arm in record.arms if arm.arm == record.part.baseline]
     others = [
-        arm for arm in record.arms if arm.arm != record.part.baseline and not arm.slowdown
-    ]  # a planted one is ours
+        arm
+        for arm in record.arms  # a planted slowdown is ours, and what another kernel moves is no activation's
+        if arm.arm != record.part.baseline and not arm.slowdown and base and arm.kernel == base[0].kernel
+    ]
     if len(base) < 2 or not others:
         return
     guards = twin_comparisons(questions(record), record.part.judge)

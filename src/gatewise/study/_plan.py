@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from gatewise.core import METRICS, GatewiseError, metric
@@ -49,6 +50,9 @@ DERIVED = ("cost",)
 MATCHINGS = ("params", "flops", "time", "none")
 """What a gate's width is chosen by; `time` is measured, and only where arms are trained."""
 
+STOCK, GATEWISE = KERNELS = ("stock", "gatewise")
+"""What computes an arm: torch's own code, or gatewise's native kernels where it has them."""
+
 PRECISIONS = ("f32", "bf16")
 COMPARED_AT = ("steps", "time")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -73,19 +77,29 @@ def _positive_ints(name: str, values: tuple[int, ...]) -> None:
     _require(len(set(values)) == len(values), f"{name} names a value twice: {list(values)!r}")
 
 
+def _check_kernels(where: str, kernels: tuple[str, ...]) -> None:
+    known = bool(kernels) and all(name in KERNELS for name in kernels) and len(set(kernels)) == len(kernels)
+    _require(known, f"{where}.kernels is a list of {' and '.join(KERNELS)}, not {list(kernels)!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One variant. `slowdown` plants a known slowdown (0.1: calls take 10 % longer) to see whether it is noticed."""
+    """One variant. `slowdown` plants a known slowdown (0.1: calls take 10 % longer) to see whether it is noticed.
+
+    `kernel` is `stock` or `gatewise`; without one the arm runs on each of the part's kernels.
+    """
 
     name: str
     label: str = ""
     matching: str = "params"
     runtime: str = ""
     slowdown: float = 0.0
+    kernel: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
-            object.__setattr__(self, "label", self.name)
+            object.__setattr__(self, "label", self.name + (f"+{GATEWISE}" if self.kernel == GATEWISE else ""))
+        _require(self.kernel in ("", *KERNELS), f"an arm's kernel is {' or '.join(KERNELS)}, not {self.kernel!r}")
         _require(bool(self.name.strip()), "an arm needs a name")
         _require(not self.label.endswith(TWIN_SUFFIX), f"the label {self.label!r} is kept for the baseline's twin")
         _require(self.matching in MATCHINGS, f"matching is {', '.join(MATCHINGS)}, not {self.matching!r}")
@@ -126,6 +140,7 @@ class Measure:
 
     metrics: tuple[str, ...] = ("latency", "output_difference", "parameters", "flops")
     runtimes: tuple[str, ...] = ("eager",)
+    kernels: tuple[str, ...] = (STOCK,)
     batch: tuple[int, ...] = (1, 32)
     tokens: tuple[int, ...] = (16,)
     threads: tuple[int, ...] = (1,)
@@ -145,6 +160,7 @@ class Measure:
         for name, values in (("metrics", self.metrics), ("runtimes", self.runtimes)):
             words = bool(values) and all(type(value) is str for value in values)
             _require(words, f"measure.{name} must be a list of names, not {list(values)!r}")
+        _check_kernels("measure", self.kernels)
         for name in self.metrics:
             metric(name)
         _require(
@@ -191,6 +207,7 @@ class Train:
     precision: str = "f32"
     compare_at: str = "steps"
     search: Search | None = None
+    kernels: tuple[str, ...] = (STOCK,)
     metrics: tuple[str, ...] = ("heldout_loss", "steps_to_target", "step_time", "time_to_target")
 
     @property
@@ -205,6 +222,7 @@ class Train:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "search", search_of(self.search))
+        _check_kernels("train", self.kernels)
         _require(self.precision in PRECISIONS, f"train.precision is {' or '.join(PRECISIONS)}, not {self.precision!r}")
         _require(self.matching in MATCHINGS, f"matching is {', '.join(MATCHINGS)}, not {self.matching!r}")
         _require(
@@ -286,6 +304,7 @@ class Part:
     cost: Cost | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "arms", tuple(self._on_kernels()))
         if not self.baseline and self.arms:
             object.__setattr__(self, "baseline", self.arms[0].label)
         labels = [arm.label for arm in self.arms]
@@ -302,6 +321,16 @@ class Part:
         )
         _require(baseline.matching != "time", "the baseline's step is what the others are matched to by time")
         _require(baseline.slowdown == 0, "a slowdown is planted in an arm, not in the baseline")
+
+    def _on_kernels(self) -> Iterator[Arm]:
+        """The arms, each with its kernel; one without runs on each that the part names, in a row of its own."""
+        asked = {table.kernels for table in (self.measure, self.train) if table} - {(STOCK,)} or {(STOCK,)}
+        _require(len(asked) == 1, "measure.kernels and train.kernels multiply the same arms: give one of them")
+        kernels = min(asked)
+        for arm in self.arms:
+            for kernel in (arm.kernel,) if arm.kernel else kernels:
+                beside = f"+{kernel}" if not arm.kernel and len(kernels) > 1 and kernel != STOCK else ""
+                yield replace(arm, kernel=kernel, label=arm.label + beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,6 +361,12 @@ class Plan:
         """A hash of everything that decides which cells are measured; the budget may differ when a study is resumed."""
         content = self.to_json()
         del content["budget_s"]
+        for part in content["parts"]:  # what does not say more than the arms do, and what no plan had before it
+            for table in ("measure", "train"):
+                (part[table] or {}).pop("kernels", None)
+            for arm in part["arms"]:
+                if arm["kernel"] == STOCK:
+                    del arm["kernel"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from gatewise.workloads import Workload, workload
 
 from ._calibration import own_calibration
 from ._generation import cache_bytes, check_generation, prices
+from ._kernel import check_exchanged, check_kernels, exchanged
 from ._plan import ORIGINAL, Arm, Measure, Part
 from ._runs import look, threads
 from ._words import signed
@@ -50,6 +51,7 @@ def check_names(part: Part, made: Workload) -> None:
             _check_runtime(arm.runtime, part.measure)
     for name in part.measure.runtimes if part.measure else ():
         _check_runtime(name, part.measure)
+    check_kernels(part)
     check_generation(part, made)
     own_calibration(part, made)
 
@@ -152,12 +154,14 @@ def prepare_arms(part: Part, folder: Path, *, seed: int) -> dict[str, Any]:
         }
         if "silent_units" in part.measure.metrics and state == "original":
             record["arms"][arm.label]["silent_units"] = asdict(measure.dead_units(made, loaded))
+        loaded = exchanged(loaded, arm, record["arms"][arm.label])
         if arm.label == part.baseline:
             for batch in part.measure.batch:
                 for tokens in part.measure.tokens:
                     price = _timed_call(made, loaded, made.inputs(batch, tokens, seed))
                     record["prices"][f"{batch}x{tokens}"] = price
             record["prices"] |= prices(part, made, loaded, seed=seed)
+    check_exchanged(part, record)
     look(part, made, folder, record, seed=seed)
     return record
 

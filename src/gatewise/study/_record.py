@@ -1,5 +1,7 @@
 """Everything the store holds about a part."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,31 @@ class Record:
         """The number of the first process of a cell that is not stored yet."""
         rows = self.rows.get(cell, [])
         return rows[-1][0] + 1 if rows else 0
+
+
+def identical(outputs: Mapping[str, Any]) -> bool | None:
+    """Whether an arm's outputs equal the baseline's bit by bit; None where they were not compared."""
+    if "values" not in outputs:
+        return None
+    return bool(outputs.get("identical", not any(outputs["values"])))
+
+
+def choices_of(record: Record) -> list[dict[str, Any]]:
+    """What native kernels chose by measuring, over all cells of a part: each way with the processes that took it."""
+    found: dict[str, dict[str, Any]] = {}
+    for rows in record.rows.values():
+        for process, row in rows:
+            for each in row.get("choices", ()):
+                place = json.dumps([each["question"], each["key"], each["chosen"]], sort_keys=True)
+                kept = found.setdefault(place, {**each, "processes": []})
+                kept["processes"] = sorted({*kept["processes"], process})
+    return sorted(found.values(), key=lambda each: (each["question"], json.dumps(each["key"], sort_keys=True)))
+
+
+def without_kernels(record: Mapping[str, Any]) -> list[str]:
+    """The arms that ask for native kernels and in which nothing has one, from what a part recorded."""
+    arms: Mapping[str, Mapping[str, Any]] = record.get("arms", {})
+    return [label for label, facts in arms.items() if (facts.get("kernel_facts") or {}).get("replaced") == []]
 
 
 def read_record(store: Store, part: Part) -> Record:

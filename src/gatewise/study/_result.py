@@ -14,7 +14,7 @@ from ._equal_time import with_equal_times
 from ._moves import moves
 from ._plan import CALLS, Part, Plan
 from ._questions import judged, overhead_share
-from ._record import Record, read_record
+from ._record import Record, choices_of, identical, read_record
 from ._selection import selections
 from ._spoken import spoken
 from ._verdict import verdict
@@ -75,6 +75,7 @@ def _part(part: Part, record: Record) -> dict[str, Any]:
         "facts": record.prepared.get("facts", {}),
         "training": with_equal_times(record),
         "processes": processes,
+        "kernel_choices": choices_of(record),
         "first_processes": first_processes(part) if is_timed(part) or part.train else None,
     }
 
@@ -87,7 +88,7 @@ def _arms(record: Record) -> Iterator[dict[str, Any]]:
         if facts is None:
             continue
         label = record.arms[0].label if run.twin else run.label
-        outputs = record.prepared.get("outputs", {}).get(label, {}).get("values")
+        outputs = record.prepared.get("outputs", {}).get(label, {})
         runs = record.prepared.get("runtimes", {}).get(label, {})
         failures = [row["failure"] for _, row in record.rows.get(TRAIN + run.arm, []) if row["failure"]]
         role = "twin" if run.twin else "baseline" if run.arm == part.baseline and run == record.arms[0] else "arm"
@@ -100,8 +101,9 @@ def _arms(record: Record) -> Iterator[dict[str, Any]]:
             "runtime_facts": runs if len(runs) > 1 else None,
             "size_bytes": runs.get("size_bytes") or facts.get("weight_bytes"),
             "matching": planned[run.arm].matching if facts["kind"] == "gate" else None,
+            "kernel": run.kernel,
             "planted_slowdown": run.slowdown or None,
-            "output_identical": None if outputs is None else not any(outputs),
+            "output_identical": identical(outputs),
             "failure": failures[0] if failures and not run.twin else None,
         } | {key: value for key, value in facts.items() if key != "folder"}
 

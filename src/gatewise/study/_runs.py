@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from gatewise.workloads import Workload
 
 from ._calibration import Split, split, watching
 from ._cells import Cell, RunArm, cells, forward_cells, run_arms
-from ._plan import Measure, Part
+from ._kernel import on_kernel, words
+from ._plan import STOCK, Arm, Measure, Part
 
 REPEATS = 1000
 REPEATED = f"{REPEATS} repeated calls on one input, each compared bit by bit with the first"
@@ -89,8 +90,10 @@ class Looking:
                     raise
                 raise GatewiseError(f"{run.label}: {error}") from error
 
-    def _model(self, run: RunArm, dtype: str = "float32", device: str = "cpu") -> nn.Module:
-        return self.made.load(self.folder / run.folder).eval().to(device, getattr(torch, dtype))
+    def _model(self, run: RunArm, dtype: str = "float32", device: str = "cpu", kernel: str = "") -> nn.Module:
+        """The arm's model on its own kernel, or on that one."""
+        model = self.made.load(self.folder / run.folder).eval().to(device, getattr(torch, dtype))
+        return on_kernel(model, kernel or run.kernel)
 
     def _task(self, run: RunArm, model: nn.Module, cell: Cell, example: Any) -> Task:
         return task_of(self.made, model, example, self.folder / run.folder, threads=cell.threads, held=self.held)
@@ -98,10 +101,11 @@ class Looking:
     def _agree(self, run: RunArm) -> dict[str, Any]:
         """Prepare every cell that is timed, so that its files are there, and compare with eager."""
         facts: dict[str, Any] = {"runtime": run.runtime}
-        if run.runtime == "eager":
+        if run.runtime == "eager" and run.kernel == STOCK:
             return facts
         device, dtype = self.measured.device, getattr(torch, self.measured.dtype)
         model = self._model(run, self.measured.dtype, device)
+        stock = model if run.kernel == STOCK else self._model(run, self.measured.dtype, device, STOCK)
         real = [moved(each, device, dtype) for each in self.held.probes[:REAL_PROBES]]
         worst = -1.0
         for number, cell in enumerate(forward_cells(self.measured)):
@@ -109,11 +113,12 @@ class Looking:
             task = self._task(run, model, cell, example)
             prepared = prepare(run.runtime, task)
             inputs = [*variations(example), *real] if number == 0 else [example]
-            found = agreement(run.runtime, task, prepared, inputs)
+            wanted = replace(task, model=stock)
+            found = agreement(run.runtime, wanted, prepared, inputs, exact=run.kernel == STOCK)
             if found.relative > worst:
                 worst = found.relative
                 facts |= {
-                    "implementation": prepared.implementation,
+                    "implementation": prepared.implementation + words(run.kernel, model),
                     "size_bytes": prepared.size_bytes,
                     "notes": list(prepared.notes),
                     "agreement": found.to_json(),
@@ -130,7 +135,7 @@ class Looking:
             found = measure.outputs(call, self.held.probes)
             self.reference = found if self.reference is None else self.reference
             if run.label != run_arms(self.part, {})[0].label:
-                same = run.arm == self.part.baseline  # then it has the same weights, whatever they are
+                same = self._as_baseline(run)  # then it has the same weights, whatever they are
                 record["outputs"][run.label] = _distances("original" if same else state, self.reference, found)
         if "quality" in metrics:
             record["quality"][run.label] = self._quality(state, model, call)
@@ -138,6 +143,11 @@ class Looking:
             with torch.inference_mode():
                 values = measure.repeats(lambda: call(inputs), REPEATS)
             record["repeats"][run.label] = {"values": values, "name": REPEATED}
+
+    def _as_baseline(self, run: RunArm) -> bool:
+        """Whether an arm is the baseline's model: itself, or the same on another kernel."""
+        planned = {arm.label: arm for arm in self.part.arms}
+        return _built(planned[run.arm]) == _built(planned[self.part.baseline])
 
     def _quality(self, state: str, model: nn.Module, call: Callable[[Any], Tensor]) -> dict[str, Any]:
         if state in ("grafted", "untrained"):
@@ -154,6 +164,10 @@ class Looking:
         return {"name": name, "values": values, "chance": found.chance}
 
 
+def _built(arm: Arm) -> tuple[str, str]:
+    return arm.name, arm.matching
+
+
 def routed(made: Workload, call: Callable[[Any], Tensor]) -> Workload:
     """The same workload, whose model calls go through a runtime."""
     found = copy.copy(made)
@@ -165,7 +179,8 @@ def _distances(state: str, baseline: Tensor, arm: Tensor) -> dict[str, Any]:
     if state == "untrained":
         return {"reason": "its weights are random: how far its outputs lie says nothing before training"}
     try:
-        return {"values": measure.distances(baseline, arm)}
+        # Rounding may be too small for an angle: only equal bits are called identical.
+        return {"values": measure.distances(baseline, arm), "identical": torch.equal(baseline, arm)}
     except GatewiseError as error:
         return {"reason": str(error)}
 

@@ -81,7 +81,7 @@ def _points(record: Record, found: Sequence[Judged], conditions: dict[str, Any])
 
 
 def _identical(record: Record) -> list[str]:
-    """The run arms whose outputs equal the baseline's on every item."""
+    """The run arms whose outputs lie at no distance from the baseline's on any item."""
     found: dict[str, dict[str, Any]] = record.prepared.get("outputs", {})
     return [label for label, entry in found.items() if entry.get("values") and not any(entry["values"])]
 

@@ -17,6 +17,7 @@ from gatewise.workloads import Workload
 
 from ._calibration import calibrates, split
 from ._generation import WRITING, written
+from ._kernel import chosen, on_kernel, words
 from ._plan import from_json
 from ._prepare import subject_workload
 from ._runs import moved, task_of
@@ -53,7 +54,7 @@ def latency(job: dict[str, Any]) -> Run:
     dtype: torch.dtype = getattr(torch, job["dtype"])
     models: dict[str, torch.nn.Module] = {}
     for arm in rng.sample(job["arms"], len(job["arms"])):
-        models[arm["label"]] = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"], dtype)
+        models[arm["label"]] = _loaded(made, job, arm)
     inputs: dict[str, Any] = {}
     prepared: dict[tuple[str, str], Prepared] = {}
     for cell in rng.sample(job["cells"], len(job["cells"])):
@@ -68,6 +69,9 @@ def latency(job: dict[str, Any]) -> Run:
                     ready.call(example)
     gc.collect()
     gc.freeze()
+
+    def ran(cell: str, arm: dict[str, Any]) -> str:
+        return prepared[cell, arm["label"]].implementation + words(arm["kernel"], models[arm["label"]])
 
     def run() -> dict[str, Any]:
         records: dict[str, Any] = {}
@@ -85,13 +89,18 @@ def latency(job: dict[str, Any]) -> Run:
                 "values": times.values_s,
                 "pairs": times.pairs,
                 "overhead_s": times.overhead_s,
-                "implementations": {label: prepared[cell["id"], label].implementation for label in calls},
+                "implementations": {arm["label"]: ran(cell["id"], arm) for arm in job["arms"]},
                 "seed": job["seed"],
                 "load": os.getloadavg()[0],
-            }
+            } | chosen(job["arms"])
         return records
 
     return run
+
+
+def _loaded(made: Workload, job: dict[str, Any], arm: dict[str, Any]) -> torch.nn.Module:
+    model = made.load(Path(job["folder"]) / arm["folder"]).eval().to(job["device"], getattr(torch, job["dtype"]))
+    return on_kernel(model, arm["kernel"])
 
 
 def _call(made: Workload, prepared: Prepared, model: torch.nn.Module, inputs: Any, kind: str) -> Callable[[], object]:
@@ -127,6 +136,7 @@ def memory(job: dict[str, Any]) -> Run:
         gc.collect()
         before = measure.resident_bytes()
         model = made.load(folder).eval().to(dtype) if model is None else model
+        model = on_kernel(model, arm["kernel"])
         records: dict[str, Any] = {}
         for cell in cells:
             task = task_of(made, model, inputs[cell["id"]], folder, threads=job["threads"], held=held)
@@ -134,7 +144,8 @@ def memory(job: dict[str, Any]) -> Run:
             with torch.inference_mode():
                 value, how = measure.peak_over(before, _call(made, prepared, model, inputs[cell["id"]], "forward"))
             said = how if keeps else f"{how}, without PyTorch's copy of the weights"
-            records[cell["id"]] = {"value": value, "implementation": f"{prepared.implementation}; {said}"}
+            ran = f"{prepared.implementation}{words(arm['kernel'], model)}"
+            records[cell["id"]] = {"value": value, "implementation": f"{ran}; {said}"}
         return records
 
     return run

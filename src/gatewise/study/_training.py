@@ -16,7 +16,8 @@ from gatewise.core import GatewiseError
 from gatewise.workloads import WORKLOADS, Supervised, Workload
 
 from ._generation import speak
-from ._plan import ORIGINAL, Part, from_json, recorded
+from ._kernel import check_exchanged, chosen, exchanged, words
+from ._plan import ORIGINAL, STOCK, Part, from_json, recorded
 from ._prepare import formula_facts, subject_workload, unfair
 from ._training_own import (
     Own,
@@ -53,10 +54,10 @@ def check_trainable(part: Part, made: Workload) -> None:
         raise GatewiseError("the arm 'original' has no architecture to train from scratch; name an activation")
 
 
-def implementation(precision: str = "f32") -> str:
+def implementation(precision: str = "f32", kernel: str = STOCK) -> str:
     """What trains, in words."""
-    words = "" if precision == "f32" else f", {train.precision_words(precision)}"
-    return f"torch {torch.__version__} eager, AdamW, one thread, deterministic{words}"
+    less = "" if precision == "f32" else f", {train.precision_words(precision)}"
+    return f"torch {torch.__version__} eager, AdamW, one thread, deterministic{less}{words(kernel)}"
 
 
 def prepare_training(
@@ -73,7 +74,7 @@ def prepare_training(
     own = Own()
     match_by_time(made, part, own, plan=_settings(part, made), seed=seed, folder=folder)
     for arm in sorted(part.arms, key=lambda arm: arm.label != part.baseline):
-        workload, matching = built_as(made, arm, own)
+        workload, matching = built_as(made, replace(arm, kernel=STOCK), own)
         model = workload.fresh(arm.name, seed=seed, matching=matching)
         if isinstance(made, Supervised):
             made.check(model, arm.name)
@@ -89,6 +90,8 @@ def prepare_training(
             "flops": _flops(made, model, seed),
             "unfair": time_unfair(arm.label, own) if by_time else unfair(counts[arm.label], counts[part.baseline], arm),
         }
+        exchanged(model, arm, record["arms"][arm.label])
+    check_exchanged(part, record)
     record["training"] = training_facts(made, part, seed=seed, own=own, budget_s=budget_s, folder=folder)
     if part.train and "heldout_accuracy" in part.train.metrics and hasattr(made, "baselines"):
         record["training"]["baselines"] = made.baselines()
@@ -183,8 +186,11 @@ def run_training(job: dict[str, Any]) -> Run:
         found = training.train(finish=finish).to_json() | {"matching": arm.matching}
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        more = {"implementation": implementation(plan.precision), "learning_rate": training.plan.learning_rate}
-        return found | more | {"continuations": said}
+        more = {
+            "implementation": implementation(plan.precision, arm.kernel),
+            "learning_rate": training.plan.learning_rate,
+        }
+        return found | more | {"continuations": said} | chosen([{"kernel": arm.kernel}])
 
     return run
 
@@ -212,9 +218,11 @@ def step_time(job: dict[str, Any]) -> Run:
             "values": times.values_s,
             "pairs": times.pairs,
             "overhead_s": times.overhead_s,
-            "implementations": dict.fromkeys(calls, implementation(plan.precision)),
+            "implementations": {
+                each["label"]: implementation(plan.precision, each.get("kernel", STOCK)) for each in job["arms"]
+            },
             "seed": job["seed"],
-        }
+        } | chosen(job["arms"])
 
     return run
 
@@ -239,6 +247,6 @@ def training_memory(job: dict[str, Any]) -> Run:
             resident_bytes=measure.resident_bytes,
             peak_over=measure.peak_over,
         )
-        return {"value": value, "implementation": f"{implementation(plan.precision)}; {how}"}
+        return {"value": value, "implementation": f"{implementation(plan.precision, arm.kernel)}; {how}"}
 
     return run

@@ -14,6 +14,7 @@ from gatewise import activations, measure, train
 from gatewise.core import GatewiseError
 
 from ._equal_schedule import scheduled, spoken_steps, step_ratios, unknown_ratio
+from ._kernel import fresh_on_kernel
 from ._plan import Arm, Part, Search
 from ._search_told import SearchTold, write_told
 
@@ -74,6 +75,11 @@ def is_gate(arm: Arm) -> bool:
 
 def built_as(made: Any, arm: Arm, own: Own) -> tuple[Any, str]:
     """The workload and the matching with which an arm is built. Raises `GatewiseError` for a width not yet found."""
+    workload, matching = _built_as(made, arm, own)
+    return fresh_on_kernel(workload, arm), matching
+
+
+def _built_as(made: Any, arm: Arm, own: Own) -> tuple[Any, str]:
     if arm.matching != "time":
         return made, arm.matching
     if not is_gate(arm):
@@ -126,8 +132,12 @@ def _match_by_time(made: Any, part: Part, own: Own, *, plan: train.TrainPlan, se
         _at_width(made, guess)  # refused before anything is timed
         runner = partial(train.step_runner, seed=seed, plan=plan)
         pair = _Pair(
-            arm=lambda hidden, name=arm.name, step=runner: step(_at_width(made, hidden), name, matching="none"),
-            baseline=lambda step=runner: step(made, baseline.name, matching=baseline.matching),
+            arm=lambda hidden, arm=arm, step=runner: step(
+                fresh_on_kernel(_at_width(made, hidden), arm), arm.name, matching="none"
+            ),
+            baseline=lambda step=runner: step(
+                fresh_on_kernel(made, baseline), baseline.name, matching=baseline.matching
+            ),
             seed=seed,
         )
         found = train.match_time(pair.measured(SECONDS), guess=guess, final=pair.measured(FINAL_SECONDS))
@@ -148,7 +158,9 @@ def match_schedules(
         runner = partial(train.step_runner, seed=seed, plan=plan)
         pair = _Pair(
             arm=lambda _, made=workload, name=arm.name, step=runner, how=matching: step(made, name, matching=how),
-            baseline=lambda step=runner: step(made, baseline.name, matching=baseline.matching),
+            baseline=lambda step=runner: step(
+                fresh_on_kernel(made, baseline), baseline.name, matching=baseline.matching
+            ),
             seed=seed,
         )
         measured[arm.label] = partial(pair.measured(FINAL_SECONDS), 0)

@@ -12,7 +12,7 @@ from ._cells import TRAIN, cells
 from ._cost import million_requests
 from ._evidence import Judged
 from ._plan import TIMED, Part
-from ._record import Record
+from ._record import Record, identical, without_kernels
 from ._words import at, change, listed, percent, prefix, sentence, signed, span
 
 OVERHEAD_LIMIT = 0.01
@@ -63,7 +63,7 @@ def _answer(record: Record, arm: str, answers: Sequence[Judged]) -> dict[str, An
     outputs = record.prepared.get("outputs", {}).get(arm, {})
     clauses = _clauses(answers)
     if "values" in outputs and not any(outputs["values"]):
-        clauses.append("outputs identical bit by bit")
+        clauses.append("outputs identical bit by bit" if identical(outputs) else "outputs equal within rounding")
     start = {
         "better": f"{arm} pays",
         "worse": f"{arm} is a trade-off" if "better" in found else f"{arm} does not pay",
@@ -301,6 +301,8 @@ def _warnings(record: Record, found: Sequence[Judged]) -> list[str]:
                 f"{prefix(record.part.name)}two identical copies of {answer.question.baseline} did not come out "
                 f"equivalent{at(answer.question.conditions, tokens=_lengths(found))}; nothing measured there is judged."
             )
+    for arm in without_kernels(record.prepared):
+        warnings.append(f"{prefix(record.part.name)}nothing in {arm} has a gatewise kernel: torch's own code ran.")
     warnings += _below_baselines(record)
     for note in dict.fromkeys(note for answer in found for note in answer.question.notes):
         arms = listed(list(dict.fromkeys(a.question.arm for a in found if note in a.question.notes)))

@@ -13,6 +13,9 @@ from torch.utils import _pytree as pytree
 from gatewise.graphs import Array
 
 Evaluate = Callable[[Sequence[Array]], Array]
+NATIVE = "gatewise."
+"""How the operators of gatewise's own kernels begin. They take no float64: they are run as they are, in float32."""
+
 _WHOLE = ("bitwise", "shift", "__and__", "__or__", "__xor__")
 
 
@@ -27,7 +30,8 @@ class _Slot:
 def evaluator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Evaluate:
     """`func` itself with float64 tensors in the tensors' places, in their order, and all else as it was.
 
-    Truth values stay truth values; a tensor to write to (`out=`) is replaced by a new one.
+    A native kernel gets float32 tensors: what is computed again is the kernel, not a formula of its name. Truth values
+    stay truth values; a tensor to write to (`out=`) is replaced by a new one.
     """
     count = 0
 
@@ -42,16 +46,20 @@ def evaluator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Eval
     form = pytree.tree_map(emptied, (tuple(args), kept))
     writes_out = "out" in kwargs
     whole = any(word in str(func) for word in _WHOLE)
+    floats = torch.float32 if str(func).startswith(NATIVE) else torch.float64
 
     def evaluate(inputs: Sequence[Array]) -> Array:
         arrays = np.broadcast_arrays(*(np.asarray(array) for array in inputs)) if len(inputs) > 1 else list(inputs)
 
         def filled(value: Any) -> Any:
-            return _tensor(arrays[value.index], value.dtype, whole=whole) if isinstance(value, _Slot) else value
+            if not isinstance(value, _Slot):
+                return value
+            tensor = _tensor(arrays[value.index], value.dtype, whole=whole)
+            return tensor.to(floats) if tensor.dtype == torch.float64 else tensor
 
         positional, named = pytree.tree_map(filled, form, is_leaf=lambda leaf: isinstance(leaf, _Slot))
         if writes_out:
-            named["out"] = torch.empty(0, dtype=torch.float64)
+            named["out"] = torch.empty(0, dtype=floats)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = func(*positional, **named)

@@ -6,7 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise import activations
 from gatewise.graphs import Kind
+
+from ._evaluate import NATIVE
 
 # Pointwise, but without PyTorch's own tag.
 _POINTWISE = {
@@ -121,6 +124,8 @@ def kind_of(func: Any, first: Tensor | None, result: Any) -> Kind:
             return kind
     if is_random(func):
         return Kind.OTHER
+    if str(func).startswith(NATIVE):
+        return Kind.POINTWISE if name in activations.names() else Kind.OTHER
     return Kind.POINTWISE if has_pointwise_tag(func) or name in _POINTWISE else Kind.OTHER
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatewise import activations
+from gatewise import activations, kernels
 from gatewise.core import unknown_name
 
 from ._options import check_whole
@@ -51,6 +51,20 @@ class Operator(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.name)
+
+    def on_kernels(self) -> "NativeOperator":
+        """The same function by its native kernel; its name must be one of `kernels.names()`."""
+        return NativeOperator(self.name)
+
+
+class NativeOperator(Operator):
+    """The same by gatewise's native kernel: what `kernels.use` puts in its place."""
+
+    has_kernels = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._function = kernels.FUNCTIONS[name]
 
 
 def build(config: dict[str, Any]) -> Operator:

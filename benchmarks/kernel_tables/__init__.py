@@ -1,0 +1,1 @@
+"""What `benchmarks/kernels.py` measures, how it is judged and how it is shown; one file a part."""

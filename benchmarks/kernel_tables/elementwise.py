@@ -1,0 +1,87 @@
+"""Part `elementwise`: every function in cache with its peers, the sweep over sizes, and wide inputs."""
+
+import random
+
+import torch
+
+from . import clock, limits, peers
+from .functions import DIRECTIONS, DTYPES, FUNCTIONS, Arrays, arrays, grad_mode, is_gate, native, pair, pool
+from .record import Job, Record
+
+SHAPE = (64, 3072)
+JUDGED = ("gelu", "swiglu")
+"""The functions that have figures of their own, and all peers."""
+SWEEP = (16, 128, 1024, 8192, 65536, 262144, 1048576)
+QUICK_SWEEP = (16, 1024, 65536)
+SPREADS = (3.0, 10.0)
+
+
+def section(what: str, job: Job) -> str:
+    """The heading of a table; verdicts look their cells up by it."""
+    return f"{what}, {job.memory} memory, {job.threads} thread{'s' if job.threads > 1 else ''}"
+
+
+def run(job: Job) -> Record:
+    """One process: cells in random order."""
+    torch.set_num_threads(job.threads)
+    record, rng = Record(), random.Random(job.seed)
+    if (why := native()) is not None:
+        record.skipped["ours"] = why
+    in_cache(job, record, rng)
+    if job.memory == "recycled":
+        sweep(job, record, rng)
+        if job.threads == 1:
+            wide(job, record, rng)
+    return record
+
+
+def in_cache(job: Job, record: Record, rng: random.Random) -> None:
+    """All functions at 64x3072; the judged ones beside every peer and the limits."""
+    names = FUNCTIONS if job.memory == "recycled" else JUDGED
+    cells = [(name, way, dtype) for name in names for way in DIRECTIONS for dtype in DTYPES]
+    pools = {dtype: pool(SHAPE, DTYPES[dtype], seed=job.seed) for dtype in DTYPES}
+    places = [limits.aligned(4 * SHAPE[0] * SHAPE[1]) for _ in range(5)]
+    for name, way, dtype in rng.sample(cells, len(cells)):
+        at = arrays(name, pools[dtype])
+        calls = pair(name, way, dtype, at)
+        if name in JUDGED and job.memory == "recycled":
+            calls |= peers.elementwise(name, way, dtype, at, record.skipped)
+        bytes_ = at.grad.nbytes
+        if way != "both ways":
+            pattern = limits.TRAFFIC[("gate" if is_gate(name) else "scalar", way)]
+            calls |= limits.memory(job.path, pattern, bytes_, places)
+        judged = name in JUDGED
+        seconds = (0.15 if judged else 0.06) if job.quick else (0.5 if judged else 0.15)
+        with grad_mode(way):
+            times = clock.medians(calls, seconds=seconds, seed=rng.randrange(2**31))
+            for who in ("eager", "ours"):
+                if judged and who in calls:
+                    times[f"page faults {who}"] = max(clock.faults(calls[who]), 1e-9)
+        if way != "both ways":
+            times |= limits.best(times, pattern) | limits.moved_bytes(pattern, bytes_)
+        record.add(section("elementwise 64x3072", job), f"{name} {way} {dtype}", times)
+
+
+def sweep(job: Job, record: Record, rng: random.Random) -> None:
+    """Eager and ours for all functions, ways and dtypes over the sizes."""
+    sizes = QUICK_SWEEP if job.quick else SWEEP
+    cells = [(n, way, dtype, size) for n in FUNCTIONS for way in DIRECTIONS for dtype in DTYPES for size in sizes]
+    pools = {(dtype, size): pool((size,), DTYPES[dtype], seed=job.seed) for dtype in DTYPES for size in sizes}
+    for name, way, dtype, size in rng.sample(cells, len(cells)):
+        calls = pair(name, way, dtype, arrays(name, pools[dtype, size]))
+        with grad_mode(way):
+            times = clock.medians(calls, seconds=0.015 if job.quick else 0.03, seed=rng.randrange(2**31))
+        record.add(section("sweep", job), f"{name} {way} {dtype} {size}", times)
+
+
+def wide(job: Job, record: Record, rng: random.Random) -> None:
+    """Inputs of other standard deviations: rare branches cost time there."""
+    cells = [(n, way, dtype, s) for n in FUNCTIONS for way in DIRECTIONS[:2] for dtype in DTYPES for s in SPREADS]
+    pools = {(dtype, s): pool(SHAPE, DTYPES[dtype], spread=s, seed=job.seed) for dtype in DTYPES for s in SPREADS}
+    for name, way, dtype, spread in rng.sample(cells, len(cells)):
+        at: Arrays = arrays(name, pools[dtype, spread])
+        with grad_mode(way):
+            times = clock.medians(
+                pair(name, way, dtype, at), seconds=0.02 if job.quick else 0.05, seed=rng.randrange(2**31)
+            )
+        record.add(section("wide inputs 64x3072", job), f"{name} {way} {dtype} standard deviation {spread:g}", times)

@@ -1,0 +1,85 @@
+// What memory gives at most: loads and stores with no arithmetic worth the name, one function a pattern of traffic.
+// Built by limits.py at run time with the machine's own compiler; `stream` stores past the caches.
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+typedef __m512i V;
+#define LOAD(p) _mm512_loadu_si512((const void*)(p))
+#define STORE(p, v) _mm512_storeu_si512((void*)(p), v)
+#define STREAM(p, v) _mm512_stream_si512((void*)(p), v)
+#define XOR _mm512_xor_si512
+#define FENCE() _mm_sfence()
+#elif defined(__AVX2__)
+#include <immintrin.h>
+typedef __m256i V;
+#define LOAD(p) _mm256_loadu_si256((const __m256i*)(p))
+#define STORE(p, v) _mm256_storeu_si256((__m256i*)(p), v)
+#define STREAM(p, v) _mm256_stream_si256((__m256i*)(p), v)
+#define XOR _mm256_xor_si256
+#define FENCE() _mm_sfence()
+#else
+typedef uint64_t V;
+#define LOAD(p) (*(const V*)(p))
+#define STORE(p, v) (*(V*)(p) = (v))
+#define STREAM STORE
+#define XOR(a, b) ((a) ^ (b))
+#define FENCE()
+#endif
+#define N ((ptrdiff_t)(bytes / sizeof(V)))
+#define EACH _Pragma("omp parallel for schedule(static) num_threads(threads)") for (ptrdiff_t i = 0; i < N; ++i)
+#define AT(p) ((p) + i * sizeof(V))
+
+// in one, out one
+void copy(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
+  if (stream) {
+    EACH STREAM(AT(y), LOAD(AT(a)));
+    FENCE();
+  } else {
+    EACH STORE(AT(y), LOAD(AT(a)));
+  }
+}
+
+// in two, out one
+void triad(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
+  if (stream) {
+    EACH STREAM(AT(y), XOR(LOAD(AT(a)), LOAD(AT(b))));
+    FENCE();
+  } else {
+    EACH STORE(AT(y), XOR(LOAD(AT(a)), LOAD(AT(b))));
+  }
+}
+
+// in three, out two
+void gate(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
+  if (stream) {
+    EACH {
+      V middle = LOAD(AT(b));
+      STREAM(AT(y), XOR(LOAD(AT(a)), middle));
+      STREAM(AT(z), XOR(middle, LOAD(AT(c))));
+    }
+    FENCE();
+  } else {
+    EACH {
+      V middle = LOAD(AT(b));
+      STORE(AT(y), XOR(LOAD(AT(a)), middle));
+      STORE(AT(z), XOR(middle, LOAD(AT(c))));
+    }
+  }
+}
+
+// in one, out nothing: a fold into eight accumulators a thread, whose sum is stored so that nothing is left out
+void read_all(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
+  ptrdiff_t blocks = bytes / (8 * sizeof(V));
+#pragma omp parallel num_threads(threads)
+  {
+    V s[8];
+    for (int k = 0; k < 8; ++k) s[k] = LOAD(a + k * sizeof(V));
+#pragma omp for schedule(static)
+    for (ptrdiff_t i = 0; i < blocks; ++i)
+      for (int k = 0; k < 8; ++k) s[k] = XOR(s[k], LOAD(a + (8 * i + k) * sizeof(V)));
+    for (int k = 1; k < 8; ++k) s[0] = XOR(s[0], s[k]);
+#pragma omp critical
+    STORE(y, XOR(s[0], LOAD(y)));
+  }
+}

@@ -1,0 +1,106 @@
+"""How a feed-forward block is computed each way, and the candidates that are measured against each other."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from . import _block_packed, _blocked, _choice, _linear_questions
+from ._block_packed import Cache, packable
+from ._blocked import Recipe, Ways, Weights
+
+ROWS = 512
+"""Tokens in a block of rows."""
+
+
+class Settings(Protocol):
+    """What is asked of a `FeedForward` here."""
+
+    activation: str
+    accuracy: str
+    pack: bool
+    cache: Cache
+
+
+def candidates(
+    block: Settings, x: Tensor, weights: Weights, dtype: torch.dtype, *, training: bool
+) -> Mapping[str, Callable[[], object]]:
+    """The ways of a call, the stock one first, on its own numbers: at most `MOST_ROWS` of its rows."""
+    with torch.inference_mode(False), torch.no_grad():
+        rows = x.detach().reshape(-1, x.shape[-1])[: _linear_questions.MOST_ROWS].to(dtype, copy=True)
+        leaves = weights.to(dtype).detached()
+    if training:
+        return _training(block, rows, x.requires_grad, weights, leaves)
+    found: dict[str, Callable[[], object]] = {"torch": lambda: _blocked.stock(block.activation, rows, leaves)}
+    if rows.shape[0] <= ROWS:  # beyond it the hidden activation is not to be whole
+        found["native"] = lambda: _blocked.plain(block.activation, block.accuracy, rows, leaves)
+    if block.pack and packable(weights, dtype):
+        found["packed"] = lambda: inference(block, "packed", rows, weights)
+    found["blocked"] = lambda: inference(block, "blocked", rows, weights)
+    return found
+
+
+def _training(
+    block: Settings, rows: Tensor, by_x: bool, weights: Weights, leaves: Weights
+) -> Mapping[str, Callable[[], object]]:
+    rows.requires_grad_(by_x)
+    for leaf, weight in zip(leaves.present(), weights.present(), strict=True):
+        leaf.requires_grad_(weight.requires_grad)
+    wanted = [each for each in (rows, *leaves.present()) if each.requires_grad]
+    grad = torch.ones(rows.shape[0], leaves.down.shape[0], dtype=rows.dtype)
+
+    def both_ways(forward: Callable[[], Tensor]) -> Callable[[], object]:
+        def step() -> object:
+            with torch.enable_grad():
+                return torch.autograd.grad(forward(), wanted, grad)
+
+        return step
+
+    return {
+        "torch": both_ways(lambda: _blocked.stock(block.activation, rows, leaves)),
+        "native": both_ways(lambda: _blocked.plain(block.activation, block.accuracy, rows, leaves)),
+        "save": both_ways(lambda: training_call(block, "save", rows, leaves)),
+        "recompute": both_ways(lambda: training_call(block, "recompute", rows, leaves)),
+    }
+
+
+def settled(question: str, key: Mapping[str, object]) -> Mapping[str, float]:
+    """The times in seconds that a question was answered by; empty where it was not measured."""
+    wanted = dict(key)
+    for each in _choice.choices():
+        if each.question == question and dict(each.key) == wanted:
+            return each.times_s
+    return {}
+
+
+def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tensor:
+    """`packed` or `blocked` on rows [n, d], in their dtype; `blocked` also where packing is not to be had."""
+    dtype = rows.dtype
+    if way == "packed" and packable(weights, dtype):
+        how = Recipe(activation=block.activation, high=block.accuracy == "high", rows=ROWS)
+        return _block_packed.evaluate(how, rows, block.cache.get(weights, dtype))
+    return _blocked.evaluate(recipe(block, rows, weights, training=False), rows, weights.to(dtype))
+
+
+def training_call(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tensor:
+    """`save` or `recompute` on rows [n, d], in their dtype, recording the gradient."""
+    how = recipe(block, rows, weights, training=True, save=way == "save")
+    found: Any = _blocked.FeedForwardFunction.apply(how, rows, *weights.to(rows.dtype).flat())
+    return found
+
+
+def recipe(block: Settings, rows: Tensor, weights: Weights, *, training: bool, save: bool = False) -> Recipe:
+    """How the block is evaluated on such rows, each product by the way that the questions of a linear layer find."""
+    num_rows = min(rows.shape[0], ROWS)
+    (hidden, dim), dim_out = weights.first[0].shape, weights.down.shape[0]
+    kinds = ("forward", "by_input", "by_weight") if training else ("forward",)
+    ask = _linear_questions.ask
+    return Recipe(
+        activation=block.activation,
+        high=block.accuracy == "high",
+        rows=ROWS,
+        first=Ways(*(ask(kind, num_rows, (hidden, dim), rows.dtype) for kind in kinds)),
+        down=Ways(*(ask(kind, num_rows, (dim_out, hidden), rows.dtype) for kind in kinds)),
+        save=save,
+    )

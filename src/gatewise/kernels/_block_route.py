@@ -1,0 +1,215 @@
+"""Which way a feed-forward block takes for a call, and why; the ways themselves are `_blocked` and `_block_packed`."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.utils._python_dispatch as dispatch
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+from gatewise import activations
+
+from . import _choice, _cuda, _products
+from ._autograd import PRIVATE, dual_level, tracing
+from ._block_candidates import candidates, settled
+from ._block_packed import Cache
+from ._blocked import Weights
+from ._linear import Linear
+from ._linear_questions import MOST_BITS
+from ._modules import Activation, GatedUnit
+
+INFERENCE = ("torch", "native", "packed", "blocked")
+TRAINING = ("torch", "native", "save", "recompute")
+PATHS = tuple(dict.fromkeys((*INFERENCE, *TRAINING)))
+SMALL = 2**20
+"""Multiplications of a block up to which nothing is measured: Python's share of the time leaves nothing to win."""
+PRICE = 1.05
+"""How much longer than the stock block a training step may take for the sake of memory."""
+
+_TENSORS = (Tensor, nn.Parameter)
+_LINEARS = (nn.Linear, Linear)
+_UNITS = (activations.GatedUnit, GatedUnit)
+_ACTIVATIONS = (activations.Activation, Activation)
+_MODULES: Any = modules
+_DISPATCH: Any = dispatch
+
+
+class Block(Protocol):
+    """What is asked of a `FeedForward` here, beside its modules."""
+
+    activation: str
+    accuracy: str
+    path: str | None
+    pack: bool
+    save_bytes: int
+    cache: Cache
+
+
+class Route(NamedTuple):
+    """A way of `FeedForward`, and why; for the ways that see the block as one thing: in what dtype, and its weights.
+
+    `training` where a gradient is recorded.
+    """
+
+    way: str
+    why: str
+    dtype: torch.dtype = torch.float32
+    training: bool = False
+    weights: Weights | None = None
+
+    def __str__(self) -> str:
+        return f"{self.way}: {self.why}"
+
+
+def read(block: Block) -> Weights | str:
+    """The block's weights, or what about its parts is not as they were made, so that they must be called."""
+    own: dict[str, Any] = block.__dict__["_modules"]
+    down, unit = own["down"], own.get("unit")
+    if unit is None:
+        act = own["act"]
+        if type(act) not in _ACTIVATIONS or act.name != block.activation:
+            return f"act is not the {block.activation} that it was"
+        linears = {"up": own["up"], "down": down}
+        changed = _changed("act", act)
+    else:
+        if type(unit) not in _UNITS or unit.name != block.activation:
+            return f"unit is not the {block.activation} that it was"
+        inner = unit.__dict__["_modules"]
+        linears = {"unit.gate": inner["gate"], "unit.up": inner["up"], "down": down}
+        changed = _changed("unit", unit)
+    for name, part in linears.items():
+        if type(part) not in _LINEARS:
+            return f"{name} is a {type(part).__name__}"
+        changed = changed or _changed(name, part)
+    if changed is not None:
+        return changed
+    *first, last = [part.__dict__["_parameters"] for part in linears.values()]
+    return Weights(
+        tuple([each["weight"] for each in first]),
+        tuple([each["bias"] for each in first]),
+        last["weight"],
+        last["bias"],
+    )
+
+
+def _changed(name: str, part: nn.Module) -> str | None:
+    own = part.__dict__
+    if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+        return f"{name} has a hook"
+    return f"{name} has a forward of its own" if "forward" in own else None
+
+
+def route(block: Block, x: Tensor) -> Route:
+    """The way of `block(x)`."""
+    if on_cuda(x):
+        return Route("cuda", _cuda.function(block.activation)[1])
+    autocast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if autocast and x.dtype is not torch.float64 else x.dtype
+    why = _refused(x, dtype)
+    if why is not None:
+        return Route("torch", why)
+    weights = read(block)
+    if isinstance(weights, str):
+        return Route("torch", weights)
+    flat = weights.present()
+    for weight in flat:
+        if type(weight) not in _TENSORS or not weight.is_cpu or weight.layout is not torch.strided:
+            return Route("torch", f"a weight is a {type(weight).__name__} on {weight.device.type}")
+        if weight.dtype is not dtype and (not autocast or weight.dtype is torch.float64):
+            return Route("torch", f"weights of {weight.dtype} and an input of {x.dtype}")
+    why = _followed()
+    if why is not None:
+        return Route("native", why)
+    training = torch.is_grad_enabled() and (x.requires_grad or any(weight.requires_grad for weight in flat))
+    way, why = _chosen(block, x, weights, dtype, training=training)
+    return Route(way, why, dtype, training, weights)
+
+
+def on_cuda(x: Tensor) -> bool:
+    return x.is_cuda
+
+
+def _refused(x: Tensor, dtype: torch.dtype) -> str | None:
+    """Why nothing but the stock block will do for this input; None when something else may."""
+    if type(x) not in _TENSORS or x.layout is not torch.strided:
+        return f"the input is a {type(x).__name__} of layout {x.layout}"
+    if not x.is_cpu:
+        return f"the kernels are for the CPU, not {x.device.type}"
+    if dtype not in _products.DTYPES:
+        return f"the kernels are for float32 and bfloat16, not {dtype}"
+    if not x.numel():
+        return "no tokens"
+    if _MODULES._global_forward_hooks or _MODULES._global_forward_pre_hooks:
+        return "a hook on all modules"
+    if _MODULES._global_backward_hooks or _MODULES._global_backward_pre_hooks:
+        return "a hook on all modules"
+    return None
+
+
+def _followed() -> str | None:
+    """Why the block must be differentiable torch operations that somebody follows; None when it need not.
+
+    A mode that only watches (counts bytes, records operations) sees the way that would be taken without it.
+    """
+    if PRIVATE is None:
+        return f"torch {torch.__version__} does not tell what goes on around a call"
+    if PRIVATE.transforms_active():
+        return "under a transform of torch.func"
+    if dual_level():
+        return "under forward-mode differentiation"
+    if tracing() or any(getattr(mode, "_mode_key", None) for mode in _DISPATCH._get_current_dispatch_mode_stack()):
+        return "torch traces the program"
+    return None
+
+
+def _chosen(block: Block, x: Tensor, weights: Weights, dtype: torch.dtype, *, training: bool) -> tuple[str, str]:
+    """The way that is named, or measured, and why."""
+    if block.path is not None and block.path in (TRAINING if training else INFERENCE):
+        return block.path, f"path={block.path!r}"
+    first, bias = weights.first[0], weights.down_bias is not None
+    (hidden, dim), num_first = first.shape, len(weights.first)
+    num_rows, threads = x.numel() // dim, torch.get_num_threads()
+    size = min((num_rows - 1).bit_length(), MOST_BITS)
+    kept_bytes = num_rows * num_first * hidden * dtype.itemsize if training else 0
+    much, deterministic = kept_bytes > block.save_bytes, torch.are_deterministic_algorithms_enabled()
+    place = (training, size, dim, hidden, block.activation, block.accuracy, bias, dtype, threads, block.pack, much)
+    found = None if deterministic else _choice.recall(place)
+    if found is not None:
+        return found, "measured"
+    question = "ffn.training" if training else "ffn.inference"
+    is_forced = _choice.is_forced("ffn") and bool({"ffn", question} & _choice.asked().keys())
+    if not is_forced:
+        if num_rows * first.numel() * (num_first + 1) <= SMALL:
+            return "native", f"at most {SMALL:,} multiplications"
+        if deterministic:
+            return "torch", "torch.use_deterministic_algorithms: a choice may differ from run to run"
+    key: dict[str, object] = {
+        "rows": 1 << size,
+        "dim": dim,
+        "hidden": hidden,
+        "activation": block.activation,
+        "accuracy": block.accuracy,
+        "bias": bias,
+        "dtype": str(dtype).removeprefix("torch."),
+        "threads": threads,
+    }
+    if not training:
+        key["pack"] = block.pack
+    way = _choice.known(question, key)
+    if way is None:
+        way = _choice.choose(question, key, candidates(block, x, weights, dtype, training=training))
+    if is_forced:
+        return way, "forced"
+    way, why = _thrifty(way, kept_bytes, settled(question, key)) if much else (way, "measured")
+    return _choice.note(place, way), why
+
+
+def _thrifty(way: str, kept_bytes: int, times_s: Mapping[str, float]) -> tuple[str, str]:
+    """The measured way, or `recompute` where much would be kept and it costs little; and why."""
+    if way == "recompute" or "recompute" not in times_s:
+        return way, "measured"
+    price = times_s["recompute"] / times_s["torch"]
+    if price > PRICE:
+        return way, f"measured; recompute, {kept_bytes >> 20} MiB less, takes {price:.2f} of the stock block's time"
+    return "recompute", f"{kept_bytes >> 20} MiB less, in {price:.2f} of the stock block's time"

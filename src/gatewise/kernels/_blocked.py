@@ -1,0 +1,280 @@
+"""The feed-forward block on rows of tokens, evaluated a block of rows at a time: the hidden activation is never whole.
+
+Shapes: n tokens, d the width of the model, h the hidden width; `first` are the one or two projections [h, d] (of a
+gate: gate, up), `down` is [d, h]. Only two-dimensional float32 and bfloat16 tensors on the CPU.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewise import activations
+
+from . import _products
+from ._autograd import raw
+from ._functions import FUNCTIONS, names
+
+
+class Ways(NamedTuple):
+    """Which of `_products.WAYS` computes each product of a weight."""
+
+    forward: str = "torch"
+    by_input: str = "torch"
+    by_weight: str = "torch"
+
+
+TORCH = Ways()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a block is evaluated.
+
+    Attributes:
+        activation: a name of the table.
+        high: whether the kernels compute in the `high` accuracy.
+        rows: tokens in a block.
+        first, down: what computes the products of the first projections, and of the last.
+        save: keep the projections for the backward pass; else they are computed again there.
+    """
+
+    activation: str
+    high: bool = False
+    rows: int = 512
+    first: Ways = TORCH
+    down: Ways = TORCH
+    save: bool = True
+
+
+class Weights(NamedTuple):
+    """The weights of a block and their biases: one or two first projections, and the last."""
+
+    first: tuple[Tensor, ...]
+    first_bias: tuple[Tensor | None, ...]
+    down: Tensor
+    down_bias: Tensor | None
+
+    def flat(self) -> tuple[Tensor | None, ...]:
+        return (*self.first, *self.first_bias, self.down, self.down_bias)
+
+    @staticmethod
+    def of(flat: Sequence[Tensor | None]) -> "Weights":
+        *first, down, down_bias = flat
+        half = len(first) // 2
+        weights: Any = (tuple(first[:half]), tuple(first[half:]), down)
+        return Weights(first=weights[0], first_bias=weights[1], down=weights[2], down_bias=down_bias)
+
+    def present(self) -> list[Tensor]:
+        return [each for each in self.flat() if each is not None]
+
+    def to(self, dtype: torch.dtype) -> "Weights":
+        if self.down.dtype is dtype and all(each.dtype is dtype for each in self.first):
+            return self
+        return Weights.of([None if each is None else each.to(dtype) for each in self.flat()])
+
+    def detached(self) -> "Weights":
+        return Weights.of([None if each is None else each.detach() for each in self.flat()])
+
+
+def blocks(num_rows: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` rows that cover all; the last is never a sliver that a product would be slow on."""
+    count = max(1, -(-num_rows // size))
+    step = -(-num_rows // count)
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+@cache
+def _native(name: str, kind: str) -> Any:
+    """The operator that writes to given tensors; None for a function without a kernel."""
+    return raw(getattr(torch.ops.gatewise, f"{name}_{kind}").default) if name in names() else None
+
+
+def activate(recipe: Recipe, inputs: Sequence[Tensor], out: Tensor) -> Tensor:
+    """The activation of one or two inputs written to `out`, which may be the first of them."""
+    native = _native(recipe.activation, "out")
+    if native is not None:
+        native(*inputs, recipe.high, out=out)
+        return out
+    return out.copy_(activations.get(recipe.activation).torch(*inputs))
+
+
+def slopes(recipe: Recipe, grad: Tensor, inputs: Sequence[Tensor], out: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The gradients by the inputs of the activation. They may be in `out`, whose old contents are lost in any case."""
+    name = recipe.activation
+    native = _native(name, "backward_out")
+    if native is not None:
+        into = dict(zip(("by_gate", "by_up") if len(inputs) == 2 else ("by_x",), out, strict=False))
+        native(grad, *inputs, recipe.high, **into)
+        return tuple(into.values())
+    with torch.enable_grad():
+        leaves = [each.detach().requires_grad_() for each in inputs]
+        value = activations.get(name).torch(*leaves)
+        return torch.autograd.grad(value, leaves, grad)
+
+
+def evaluate(recipe: Recipe, x: Tensor, weights: Weights, keep: list[Tensor] | None = None) -> Tensor:
+    """The block's output [n, d]. What `keep` is given are the first projections of each block, in order."""
+
+    def one(rows: Tensor) -> Tensor:
+        inputs = project(recipe, rows, weights)
+        if keep is None:
+            hidden = activate(recipe, inputs, inputs[0])
+        else:
+            keep.extend(inputs)
+            hidden = activate(recipe, inputs, torch.empty_like(inputs[0]))
+        del inputs  # the second input is free before the last product is made
+        return _products.FORWARD[recipe.down.forward](hidden, weights.down, weights.down_bias, None)
+
+    return by_blocks(one, x, recipe.rows)
+
+
+def project(recipe: Recipe, x: Tensor, weights: Weights) -> list[Tensor]:
+    """The first projections [n, h]."""
+    by = _products.FORWARD[recipe.first.forward]
+    return [by(x, w, b, None) for w, b in zip(weights.first, weights.first_bias, strict=True)]
+
+
+def by_blocks(one: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+    """`one` on each block of rows of x, the results one below the other."""
+    num_rows = x.shape[0]
+    if num_rows <= size:
+        return one(x.contiguous())
+    whole: Tensor | None = None
+    for rows in blocks(num_rows, size):
+        out = one(x[rows].contiguous())
+        if whole is None:
+            whole = out.new_empty(num_rows, out.shape[1])
+        whole[rows] = out
+    assert whole is not None
+    return whole
+
+
+class _Sum:
+    """A gradient added up over blocks: in float32, whatever the dtype of its parts, and the only part as it is."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.dtype = torch.float32
+
+    def add(self, part: Tensor) -> None:
+        if self.total is None:
+            self.total, self.dtype = part, part.dtype
+            return
+        self.total = self.total.float()  # a copy where that is not its dtype; float32 parts are the sum's own
+        self.total.add_(part)
+
+    def value(self) -> Tensor | None:
+        return None if self.total is None else self.total.to(self.dtype)
+
+
+def gradients(
+    recipe: Recipe, grad: Tensor, x: Tensor, weights: Weights, kept: Sequence[Tensor], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients by x and by each of `weights.flat()`, None where it is not needed.
+
+    `kept` is what `evaluate` kept, or empty: then the projections are computed again.
+    """
+    found = _Gradients(recipe, weights, needed)
+    by_x = torch.empty_like(x, memory_format=torch.contiguous_format) if needed[0] else None
+    for i, rows in enumerate(blocks(x.shape[0], recipe.rows)):
+        num_first = len(weights.first)
+        # A block's tensors are all gone before the next block's are made: they are the locals of this call.
+        found.add(grad[rows], x[rows], kept[i * num_first : (i + 1) * num_first], None if by_x is None else by_x[rows])
+    return [by_x, *(each.value() for each in found.sums)]
+
+
+class _Gradients:
+    """Sums over blocks of the gradients by the weights, in the order of `Weights.flat()`."""
+
+    def __init__(self, recipe: Recipe, weights: Weights, needed: Sequence[bool]) -> None:
+        self.recipe = recipe
+        self.weights = weights
+        self.need = needed[1:]
+        self.need_first = any(needed[:-2])
+        self.sums = [_Sum() for _ in self.need]
+
+    def add(self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], by_x: Tensor | None) -> None:
+        """What one block adds; its gradient by x goes to `by_x`."""
+        recipe, weights, (need_down, need_down_bias) = self.recipe, self.weights, self.need[-2:]
+        x, grad = x.contiguous(), grad.contiguous()
+        if need_down_bias:
+            self.sums[-1].add(grad.sum(0))
+        inputs = kept or project(recipe, x, weights)
+        spare = torch.empty_like(inputs[0])
+        if need_down:
+            hidden = activate(recipe, inputs, spare)
+            self.sums[-2].add(_products.BY_WEIGHT[recipe.down.by_weight](grad, hidden, None))
+        if not self.need_first:
+            return
+        by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, weights.down, None)
+        parts = slopes(recipe, by_hidden, inputs, (spare, by_hidden))
+        del inputs, by_hidden, spare
+        for i, part in enumerate(parts):
+            if self.need[i]:
+                self.sums[i].add(_products.BY_WEIGHT[recipe.first.by_weight](part, x, None))
+            if self.need[len(parts) + i]:
+                self.sums[len(parts) + i].add(part.sum(0))
+        if by_x is not None:
+            by_input = _products.BY_INPUT[recipe.first.by_input]
+            first, *others = [by_input(part, w, None) for part, w in zip(parts, weights.first, strict=True)]
+            if others:
+                torch.add(first, others[0], out=by_x)
+            else:
+                by_x.copy_(first)
+
+
+class FeedForwardFunction(torch.autograd.Function):
+    """The whole block as one function of (recipe, x, *weights): it saves x, the weights and, if told, the projections.
+
+    Twice differentiable: a backward pass that is itself recorded computes the block again in torch operations.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, recipe: Recipe, x: Tensor, *flat: Tensor | None) -> Tensor:
+        keep: list[Tensor] | None = [] if recipe.save else None
+        out = evaluate(recipe, x, Weights.of(flat), keep=keep)
+        ctx.recipe = recipe
+        ctx.num_flat = len(flat)
+        ctx.save_for_backward(x, *flat, *(keep or ()))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        x, *rest = ctx.saved_tensors
+        flat, kept = rest[: ctx.num_flat], rest[ctx.num_flat :]
+        needed = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():
+            return None, *_differentiable(ctx.recipe, grad, x, flat, needed)
+        return None, *gradients(ctx.recipe, grad, x, Weights.of(flat), kept, needed)
+
+
+def _differentiable(
+    recipe: Recipe, grad: Tensor, x: Tensor, flat: Sequence[Tensor | None], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """The same gradients as something that can be differentiated again."""
+    wanted = [each for each, need in zip((x, *flat), needed, strict=True) if need and each is not None]
+    accuracy = "high" if recipe.high else "default"
+    out = plain(recipe.activation, accuracy, x, Weights.of(flat))
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    return [next(found) if need else None for need in needed]
+
+
+def plain(activation: str, accuracy: str, x: Tensor, weights: Weights) -> Tensor:
+    """The block in torch's own linears, its activation native where there is a kernel: differentiable in any way."""
+    native = FUNCTIONS.get(activation)
+    if native is None:
+        return stock(activation, x, weights)
+    inputs = [torch.nn.functional.linear(x, w, b) for w, b in zip(weights.first, weights.first_bias, strict=True)]
+    return torch.nn.functional.linear(native(*inputs, accuracy=accuracy), weights.down, weights.down_bias)
+
+
+def stock(activation: str, x: Tensor, weights: Weights) -> Tensor:
+    """The block as `activations.FeedForward` computes it."""
+    inputs = [torch.nn.functional.linear(x, w, b) for w, b in zip(weights.first, weights.first_bias, strict=True)]
+    return torch.nn.functional.linear(activations.get(activation).torch(*inputs), weights.down, weights.down_bias)

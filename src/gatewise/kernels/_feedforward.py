@@ -1,0 +1,168 @@
+"""The feed-forward block by the way that measured fastest on this machine: packed, blocked, or stock."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewise import activations
+from gatewise.core import GatewiseError, unknown_name
+
+from . import _block_candidates, _block_route, _cuda
+from ._block_packed import Cache
+from ._block_route import PATHS, Route
+from ._functions import ACCURACIES, FUNCTIONS
+from ._linear_operator import traced
+
+
+class FeedForward(activations.FeedForward):
+    """`activations.FeedForward`, the same function, parameters, names and state dict, on native kernels.
+
+    x[..., dim] to [..., dim], float32 or bfloat16 on the CPU (other tensors take the stock way). The ways:
+
+    - `torch`: the stock block.
+    - `native`: torch's linears, the activation in one native pass.
+    - `packed` (inference): the projections in one product, weights in oneDNN's own order, many tokens in blocks of
+      rows, so that the hidden activation is never whole in memory. **The packed weights take as much memory as the
+      weights again** (`packed_bytes`); `pack=False`, an attribute, does without. They are made anew when the weights
+      have changed, and dropped by `.train()`, `.to()`, loading a state dict and a call that records a gradient.
+    - `blocked` (inference): blocks of rows with the weights as they are.
+    - `save` (training): one autograd function around the block, which keeps the projections, not the activation.
+    - `recompute` (training): keeps the input alone and computes the projections again, block by block, backward.
+
+    Which is taken is measured, once for each kind of shape and machine (`gatewise.kernels.choices`), unless `path`
+    names one; a named one holds for the calls that it is of. Where the projections of a call exceed `save_bytes`,
+    `recompute` is preferred if it costs at most 5 % more time than the stock block. `path_of(x)` says which way a call
+    takes and why.
+
+    Gradients are summed over blocks in float32. A block whose parts were changed (hooks, parametrizations, exchanged
+    submodules) takes the stock way. Under `torch.compile`, functorch's transforms and forward-mode derivatives it is
+    torch's linears and the native operator. On CUDA: see `_cuda`, whose kernels were never run by our tests.
+
+    Raises what `activations.FeedForward` raises, and `GatewiseError` for an unknown `accuracy` or `path`.
+    """
+
+    pack: bool = True
+    save_bytes: int = 1 << 25
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int | None = None,
+        activation: str = "swiglu",
+        matching: str = "params",
+        multiple_of: int = 1,
+        bias: bool = False,
+        *,
+        accuracy: str = "default",
+        path: str | None = None,
+    ) -> None:
+        super().__init__(dim, hidden, activation, matching, multiple_of, bias)
+        self._set(accuracy, path)
+
+    def _set(self, accuracy: str, path: str | None) -> None:
+        if accuracy not in ACCURACIES:
+            raise unknown_name("accuracy", accuracy, ACCURACIES)
+        if path is not None and path not in PATHS:
+            raise unknown_name("path of a feed-forward block", path, PATHS)
+        self.accuracy = accuracy
+        self.path = path
+        self.cache = Cache()
+
+    @classmethod
+    def of(
+        cls, block: activations.FeedForward, *, accuracy: str = "default", path: str | None = None, pack: bool = True
+    ) -> "FeedForward":
+        """A block around the very submodules, Parameters and hooks of `block`, in the same mode.
+
+        Raises `GatewiseError` for anything but an `activations.FeedForward` itself or one of these.
+        """
+        if type(block) is not activations.FeedForward and type(block) is not cls:
+            raise GatewiseError(
+                f"FeedForward.of takes an activations.FeedForward itself, not {type(block).__name__}, which may differ"
+            )
+        made = cls.__new__(cls)
+        made.__dict__.update(block.__dict__)  # hooks stay one object, so that their handles still remove them
+        for name in ("_parameters", "_buffers", "_modules"):
+            made.__dict__[name] = block.__dict__[name].copy()
+        made._set(accuracy, path)
+        made.pack = pack
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            raise GatewiseError(f"FeedForward expects [..., {self.dim}], got {list(x.shape)}")
+        if torch.compiler.is_compiling():
+            return self._traced(x)
+        route = _block_route.route(self, x)
+        if route.training:
+            self.drop_packed()
+        if route.way == "torch":
+            return super().forward(x)
+        if route.way == "native":
+            return self._plain(x)
+        if route.way == "cuda":
+            return self._with(_cuda.function(self.activation)[0], x)
+        if torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self._whole(x, route)
+        return self._whole(x, route)
+
+    def path_of(self, x: Tensor) -> str:
+        """Which way `forward(x)` takes here and now, and why: `packed: measured`. Measures where that was not done."""
+        return str(_block_route.route(self, x))
+
+    @property
+    def packed_bytes(self) -> int:
+        """What the packed copies of the weights take now."""
+        return self.cache.num_bytes
+
+    def drop_packed(self) -> None:
+        """Forget the packed weights, and give their memory back."""
+        self.cache.drop()
+
+    def _plain(self, x: Tensor) -> Tensor:
+        native = FUNCTIONS.get(self.activation)
+        return super().forward(x) if native is None else self._with(partial(native, accuracy=self.accuracy), x)
+
+    def _with(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
+        return self.down(function(self.unit.gate(x), self.unit.up(x)) if self._gated else function(self.up(x)))
+
+    def _traced(self, x: Tensor) -> Tensor:
+        """What torch.compile sees: operators for the products and the activation."""
+        native = FUNCTIONS.get(self.activation)
+        weights = _block_route.read(self)
+        if native is None or not x.is_cpu or isinstance(weights, str):
+            return super().forward(x)
+        inputs = [traced(x, w, b) for w, b in zip(weights.first, weights.first_bias, strict=True)]
+        return traced(native(*inputs, accuracy=self.accuracy), weights.down, weights.down_bias)
+
+    def _whole(self, x: Tensor, route: Route) -> Tensor:
+        """The ways that see the block as one thing, on rows of one dtype."""
+        assert route.weights is not None
+        rows = x if x.ndim == 2 else x.reshape(-1, self.dim)
+        if rows.dtype is not route.dtype:
+            rows = rows.to(route.dtype)
+        if route.training:
+            out = _block_candidates.training_call(self, route.way, rows, route.weights)
+        else:
+            out = _block_candidates.inference(self, route.way, rows, route.weights)
+        return out if x.ndim == 2 else out.view(*x.shape[:-1], out.shape[-1])
+
+    def train(self, mode: bool = True) -> "FeedForward":
+        self.drop_packed()
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.drop_packed()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.drop_packed()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def extra_repr(self) -> str:
+        forced = "" if self.path is None else f", path={self.path!r}"
+        return f"{super().extra_repr()}, accuracy={self.accuracy!r}{forced}"
