@@ -241,3 +241,14 @@ def test_an_arm_is_trained_on_its_kernel_from_the_same_weights(tmp_path: Path) -
     row = step_time(job(asked, tmp_path / "arms", arms=arms, seconds=0.01))()
     told = {label: "gatewise kernels" in words for label, words in row["implementations"].items()}
     assert told == {"swiglu": False, "swiglu (twin)": False, "swiglu+gatewise": True}
+
+
+def test_a_trained_arm_on_another_runtime_is_refused() -> None:
+    plan = {
+        "study": {"arms": ["gelu", {"name": "gelu", "runtime": "compile", "label": "compiled"}]},
+        "subject": {"workload": "byte-lm"},
+        "train": {"seeds": 2, "steps": 20, "metrics": ["heldout_loss"]},
+    }
+    (part,) = to_plan(plan).parts
+    with pytest.raises(GatewiseError, match="training runs in eager: a runtime for compiled needs a \\[measure\\] table"):
+        check_part(part)

@@ -52,6 +52,9 @@ def check_trainable(part: Part, made: Workload) -> None:
         raise GatewiseError(f"{made.name} cannot be trained from scratch\nvalid: {', '.join(names)}")
     if any(arm.name == ORIGINAL for arm in part.arms):
         raise GatewiseError("the arm 'original' has no architecture to train from scratch; name an activation")
+    elsewhere = [arm.label for arm in part.arms if arm.runtime not in ("", "eager")]
+    if elsewhere and part.measure is None:
+        raise GatewiseError(f"training runs in eager: a runtime for {', '.join(elsewhere)} needs a [measure] table")
 
 
 def implementation(precision: str = "f32", kernel: str = STOCK) -> str:
