@@ -1,4 +1,4 @@
-// Two to a power in [-250, 0], and the level of accuracy that the formulas are written for.
+// Two to a power from -250 to 190, and the level of accuracy that the formulas are written for.
 #pragma once
 #include "tables.h"
 
@@ -19,6 +19,11 @@ template <class F>
 GATEWISE_INLINE F turned(F x, F slope) {
     return select(negative(x), slope, F(1.0f) - slope);
 }
+// The same from slope / by.
+template <class F>
+GATEWISE_INLINE F turned(F x, F slope, F by) {
+    return select(negative(x), slope * by, fnma(slope, by, F(1.0f)));
+}
 
 // coefficients[0] + x (coefficients[1] + x (...)), without a loop that a compiler might leave as one.
 template <int i = 0, class F, int n>
@@ -31,9 +36,9 @@ GATEWISE_INLINE F polynomial(const float (&coefficients)[n], F x) {
     }
 }
 
-// Powers are kept 2^64 times too great: no power that matters is then subnormal, and a product loses no bits before
-// the last multiplication, by LOWER.
-constexpr float RAISE = 0x1p64f, LOWER = 0x1p-64f;
+// Powers are kept 2^64 times too great, or too small where they rise: no power that matters is then subnormal or infinite,
+// and a product loses no bits before the last multiplication, by LOWER.
+constexpr float LOWER = 0x1p-64f;
 
 // 2^(k + f + 64), with the row of 2^k and its exponent in the low bits of `shifted` = k + EXP2_MAGIC.
 template <Level level, class F>
@@ -51,24 +56,25 @@ GATEWISE_INLINE F power_of(F shifted, F f) {
 // 1.5 2^23 over the number of rows to an octave: adding it leaves a multiple of one row's width.
 constexpr float EXP2_MAGIC = Float::rows == 16 ? 0x1.8p19f : 0x1.8p20f;
 
-// 2^(x y + low + 64) for x y from -190 to 0.
-template <Level level, class F>
-GATEWISE_INLINE F power(F x, F y, F low) {
+// 2^(x y + u v + to) for x y from -190 to 0 with `to` 64, or from 0 to 190 with -64.
+template <Level level, int to, class F>
+GATEWISE_INLINE F power(F x, F y, F u, F v) {
+    static_assert(to == 64 || to == -64, "what the rows hold, or 128 less");
     if constexpr (F::rows == 0) {
-        const F k = round(x * y), f = fms(x, y, k) + low;
-        return scale(polynomial(EXP2_6, f), k + F(64.0f));
+        const F k = round(x * y), f = fma(u, v, fms(x, y, k));
+        return scale(polynomial(EXP2_6, f), k + F(static_cast<float>(to)));
     } else {
-        const F magic(EXP2_MAGIC), shifted = fma(x, y, magic);
-        return power_of<level>(shifted, fms(x, y, shifted - magic) + low);
+        const F magic(EXP2_MAGIC + static_cast<float>(to - 64)), shifted = fma(x, y, magic);
+        return power_of<level>(shifted, fma(u, v, fms(x, y, shifted - magic)));
     }
 }
-// 2^(x y + 64), which is enough where y is a constant of 24 bits and the result no more than 2^-10 at the standard level.
-template <Level level, class F>
+// The same without u v, which is enough where y is a constant of 24 bits and 2^|x y| no more than 2^10 at the standard level.
+template <Level level, int to, class F>
 GATEWISE_INLINE F power(F x, F y) {
     if constexpr (F::rows == 0) {
-        return power<level>(x, y, F(0.0f));
+        return power<level, to>(x, y, F(0.0f), F(0.0f));
     } else {
-        const F magic(EXP2_MAGIC), shifted = fma(x, y, magic);
+        const F magic(EXP2_MAGIC + static_cast<float>(to - 64)), shifted = fma(x, y, magic);
         return power_of<level>(shifted, fms(x, y, shifted - magic));
     }
 }

@@ -40,10 +40,10 @@ GATEWISE_INLINE F mills(F a) {
 template <Level level, class F>
 GATEWISE_INLINE F density(F a) {
     const F h = a * a;
-    if constexpr (level == Level::coarse) return power<level>(h, F(-HALF_LOG2E));
-    const F low = h * F(-HALF_LOG2E_LOW);
-    if constexpr (level == Level::standard) return power<level>(h, F(-HALF_LOG2E), low);
-    return power<level>(h, F(-HALF_LOG2E), fma(fms(a, a, h), F(-HALF_LOG2E), low));
+    const F half(-HALF_LOG2E);
+    if constexpr (level == Level::coarse) return power<level, 64>(h, half);
+    if constexpr (level == Level::standard) return power<level, 64>(h, half, h, F(-HALF_LOG2E_LOW));
+    return power<level, 64>(h, half, F(1.0f), fma(h, F(-HALF_LOG2E_LOW), fms(a, a, h) * half));
 }
 
 constexpr float FAR = 14.9f;  // beyond it both are 0
@@ -55,41 +55,44 @@ GATEWISE_INLINE Result<F> far(F x) {
     const F e = density<level>(a);
     Result<F> both;
     if constexpr (want_value) both.value = fnma(a * m * e, F(LOWER), right_part(x));
-    if constexpr (want_slope) both.slope = turned(x, fnma(a, F(INV_SQRT_2PI), m) * e * F(LOWER));
+    if constexpr (want_slope) both.slope = turned(x, fnma(a, F(INV_SQRT_2PI), m) * e, F(LOWER));
     return both;
 }
 
-// Polynomials in sixteen or eight intervals of equal width: right up to `NEAR`, and at the standard level 0 in the last.
-#define GATEWISE_PICK(name)                                                  \
-    template <Level level, int rows>                                         \
-    constexpr auto& name() {                                                 \
-        if constexpr (rows == 16) {                                          \
-            if constexpr (level == Level::coarse) return name##_COARSE_16;   \
-            else if constexpr (level == Level::high) return name##_HIGH_16;  \
-            else return name##_DEFAULT_16;                                   \
-        } else {                                                             \
-            if constexpr (level == Level::coarse) return name##_COARSE_8;    \
-            else if constexpr (level == Level::high) return name##_HIGH_8;   \
-            else return name##_DEFAULT_8;                                    \
-        }                                                                    \
+// Polynomials in sixteen or eight intervals of equal width: right up to NEAR, where at the standard level they are 0.
+#define GATEWISE_PICK(name)                                               \
+    template <Level level, int rows>                                      \
+    constexpr auto& name() {                                              \
+        if constexpr (rows == 16) {                                       \
+            if constexpr (level == Level::high) return name##_HIGH_16;    \
+            else return name##_DEFAULT_16;                                \
+        } else {                                                          \
+            if constexpr (level == Level::coarse) return name##_COARSE_8; \
+            else if constexpr (level == Level::high) return name##_HIGH_8;\
+            else return name##_DEFAULT_8;                                 \
+        }                                                                 \
     }
 GATEWISE_PICK(TAIL)
 GATEWISE_PICK(SLOPE)
+GATEWISE_PICK(NEAR)
+GATEWISE_PICK(ROWS_A_UNIT)
 #undef GATEWISE_PICK
-constexpr float NEAR = Float::rows == 16 ? NEAR_16 : NEAR_8;
-constexpr float ROWS_A_UNIT = Float::rows == 16 ? ROWS_A_UNIT_16 : ROWS_A_UNIT_8;
 
 template <Level level, bool want_value, bool want_slope, class F>
 GATEWISE_INLINE Result<F> near(F x) {
-    const F a = min(F(NEAR), abs(x));
-    const F magic(12582912.0f), per_unit(ROWS_A_UNIT);  // 1.5 2^23: the low bits of the sum are the row
-    F shifted;
+    const F a = min(F(NEAR<level, F::rows>()), abs(x)), per_unit(ROWS_A_UNIT<level, F::rows>());
+    // The low bits of a sum with 2^23 are the row, and t is the distance from its end, -1 <= t <= 0, where all terms have one
+    // sign: around the middle rounding would be magnified.
+    F shifted, end;
     if constexpr (F::rows == 8 && level == Level::high) {
-        shifted = fma(a, per_unit, F(0x1.000002p-1f)) + magic;  // rows end where the next begins: -1 <= t <= 0
+        const F magic(0x1.8p23f);  // below 2^23 there are halves
+        shifted = fma(a, per_unit, F(-0x1.fffffep-2f)) + magic;  // a row more where they are dear: the first begins at 0
+        end = shifted - F(0x1.8p23f - 1.0f);
     } else {
-        shifted = fma(a, per_unit, magic);  // -1/2 <= t <= 1/2
+        shifted = fma(a, per_unit, F(0x1p23f));  // the first begins at -1/2
+        end = shifted - F(0x1p23f - 0.5f);
     }
-    const F t = fms(a, per_unit, shifted - magic);
+    const F t = fms(a, per_unit, end);
     const auto row = bits(shifted);
     Result<F> both;
     if constexpr (want_value) both.value = fnma(a, piecewise(TAIL<level, F::rows>(), row, t), right_part(x));
@@ -107,7 +110,7 @@ GATEWISE_INLINE Result<F> by_logarithm(F x) {
     const F tail = power_of<Level::coarse>(near_log, log - (near_log - F(EXP2_MAGIC)));
     Result<F> both;
     both.value = fnma(a * tail, F(LOWER), right_part(x));
-    if constexpr (want_slope) both.slope = turned(x, tail * piecewise(LOG_RATIO, row, t) * F(LOWER));
+    if constexpr (want_slope) both.slope = turned(x, tail * piecewise(LOG_RATIO, row, t), F(LOWER));
     return both;
 }
 
@@ -123,10 +126,10 @@ struct Gelu {
 
     template <Level level>
     static constexpr float left() {
-        if constexpr (Float::rows == 16) return level == Level::high ? LEFT_HIGH_16 : LEFT_COARSE_16;
+        if constexpr (Float::rows == 16) return LEFT_HIGH_16;
         return level == Level::high ? LEFT_HIGH_8 : LEFT_COARSE_8;
     }
-    // For a slope also on the right: 1 - D(NEAR) is not quite 1.
+    // For a slope also on the right: 1 - D(NEAR) is not quite 1. A value there is off by 0.6 units of the last place at most.
     template <Level level, bool slope, class F>
     static GATEWISE_INLINE auto outside(F x) {
         return slope ? less(F(left<level>()), abs(x)) : less(x, F(-left<level>()));

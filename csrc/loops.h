@@ -105,7 +105,10 @@ template <class Op, bool everywhere, class F>
 GATEWISE_INLINE void apply(const F* in, F* out) {
     using Formula = typename Op::Formula;
     const F x = Op::Clamp::gate(in[0]);
-    Op::finish(Formula::template evaluate<Op::level, want_value<Op>, Op::want_slope, everywhere>(x), in, out);
+    Result<F> f = Formula::template evaluate<Op::level, want_value<Op>, Op::want_slope, everywhere>(x);
+    if constexpr (want_value<Op>) f.value = settled(f.value);
+    if constexpr (Op::want_slope) f.slope = settled(f.slope);
+    Op::finish(f, in, out);
 }
 
 // A formula at every bfloat16 number, in the forms that the kernels read: value and slope side by side, each alone, and

@@ -47,6 +47,7 @@ GATEWISE_INLINE Float divide(Float a, Float b) { return _mm256_div_ps(a.v, b.v);
 GATEWISE_INLINE Float min(Float a, Float b) { return _mm256_min_ps(a.v, b.v); }
 GATEWISE_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a.v, b.v); }
 GATEWISE_INLINE Float abs(Float a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
+GATEWISE_INLINE Float settled(Float a) { return a; }
 
 GATEWISE_INLINE Mask negative(Float a) { return {a.v}; }
 GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }

@@ -44,6 +44,7 @@ GATEWISE_INLINE Float divide(Float a, Float b) { return _mm512_div_ps(a.v, b.v);
 GATEWISE_INLINE Float min(Float a, Float b) { return _mm512_min_ps(a.v, b.v); }
 GATEWISE_INLINE Float max(Float a, Float b) { return _mm512_max_ps(a.v, b.v); }
 GATEWISE_INLINE Float abs(Float a) { return _mm512_abs_ps(a.v); }
+GATEWISE_INLINE Float settled(Float a) { return a; }
 
 GATEWISE_INLINE Mask negative(Float a) { return {_mm512_movepi32_mask(_mm512_castps_si512(a.v))}; }
 GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }

@@ -57,6 +57,8 @@ GATEWISE_INLINE Float scale(Float a, Float k) {
     memcpy(&power, &u, sizeof u);
     return Float(a.v * power);
 }
+// 0, with its sign, where float32 has nothing else left; vectors of float32 do that by themselves.
+GATEWISE_INLINE Float settled(Float a) { return Float(__builtin_fabs(a.v) <= 0x1p-150 ? __builtin_copysign(0.0, a.v) : a.v); }
 // A type with rows also offers `Index`, bits(a), lookup(row, i), shift_left<n>(i) and add_bits(a, i), and its Pair looks up
 // tables of all bfloat16 numbers; `round` and `scale` are then not needed.
 

@@ -47,31 +47,89 @@ def fit(f, low, high, degree, weight, basis=lambda t: t, count=600, rounds=40):
     return out, best_error
 
 
-def uniform(name, f, scale, degree, weight, rows_count=16, zero_from=99):
-    """Rows k = 0, 1...: polynomials in t = a * scale - k, |t| <= 1/2. Row 0 uses t >= 0 only."""
+def rounded(f, low, high, degree, weight, count=400, rounds=25):
+    """As `fit`, with float32 coefficients: each is rounded before the next ones are fitted, which make up for it.
+
+    Also the largest error before rounding and after it.
+    """
+    t = np.cos(np.pi * (np.arange(count) + 0.5) / count) * (high - low) / 2 + (high + low) / 2
+    left, w, c, unrounded = f(t), weight(t), np.zeros(degree + 1), None
+    for k in range(degree + 1):
+        a = t[:, None] ** np.arange(k, degree + 1)
+        lawson, best, best_error = np.ones(count), None, np.inf
+        for _ in range(rounds):
+            s = np.sqrt(lawson) * w
+            x = np.linalg.lstsq(a * s[:, None], left * s, rcond=None)[0]
+            e = np.abs(a @ x - left) * w
+            if e.max() < best_error:
+                best, best_error = x, e.max()
+            lawson *= e / e.max() + 1e-12
+            lawson /= lawson.sum()
+        unrounded = best_error if unrounded is None else unrounded
+        c[k] = np.float32(best[0])
+        left = left - c[k] * t**k
+    return c, unrounded, np.max(np.abs(left) * w)
+
+
+def horner(c, t):
+    """What fused multiply-adds in float32 make of the polynomial."""
+    y = np.float32(c[-1])
+    for v in c[-2::-1]:
+        y = np.float32(np.float64(y) * np.float64(t) + np.float64(v))
+    return float(y)
+
+
+def ending(f, end, degree, weight):
+    """Float32 coefficients for f on [-1, end] that come, evaluated in float32, to exactly 0 at `end` of few digits."""
+    x, _ = fit(lambda t: f(t) / (t - end), -1.0, end - 1e-9, degree - 1, lambda t: weight(t) * (end - t))
+    c = np.float32(np.polynomial.polynomial.polymul(x, [-end, 1.0])).astype(np.float64)
+    for _ in range(1000):  # until the last product is a float32 number
+        c[0] = np.float32(-horner(c[1:], end) * end)
+        if horner(c, end) == 0.0:
+            break
+        c[2] = np.nextafter(np.float32(c[2]), np.float32(0))
+    assert horner(c, end) == 0.0
+    t = np.linspace(-1.0, end, 400)
+    return c, np.max(np.abs(np.polynomial.polynomial.polyval(t, c) - f(t)) * weight(t))
+
+
+def piecewise(name, f, scale, degree, weight, count, *, start, end=None):
+    """Rows k = 0, 1...: polynomials in t = a * scale - k - 1 - start, -1 <= t <= 0; row 0 is exactly f(0) at a = 0.
+
+    Around its right end, where these functions are least, a row's terms all have one sign, so that rounding is not
+    magnified as it is around the middle. With `end` the last row is 0 there.
+    """
     rows, errors = [], []
-    for k in range(rows_count):
-        if k >= zero_from:
-            rows.append(np.zeros(degree + 1))
-            continue
+    for k in range(count):
+        here, weighted = (lambda t, k=k, g=g: g((t + k + 1 + start) / scale) for g in (f, weight))
+        if end is not None and k == count - 1:
+            c, after = ending(here, end * scale - k - 1 - start, degree, weighted)
+            errors.append(f"to 0 {after:.1e}")
+        else:
+            c, before, after = rounded(here, -1.0 if k else -1.0 - start, 0.0, degree, weighted)
+            errors.append(f"{before:.1e} {after:.1e}")
+        if k == 0:
+            for _ in range(8):
+                c[0] = np.float32(c[0] + f(0.0) - horner(c, -1.0 - start))
+            assert horner(c, -1.0 - start) == f(0.0), name
+        rows.append(c)
+    print(
+        f"{name}: degree {degree}, scale {scale}: weighted error by row, then with rounded coefficients:",
+        ", ".join(errors),
+    )
+    return np.array(rows)
+
+
+def uniform(name, f, scale, degree, weight):
+    """16 rows k = 0, 1...: polynomials in t = a * scale - k, |t| <= 1/2. Row 0 uses t >= 0 only."""
+    rows, errors = [], []
+    for k in range(16):
         low = -0.5 if k else 0.0
         x, e = fit(lambda t, k=k: f((t + k) / scale), low, 0.5, degree, lambda t, k=k: weight((t + k) / scale))
         rows.append(x)
         errors.append(e)
     print(f"{name}: degree {degree}, scale {scale}: weighted error by row", " ".join(f"{e:.1e}" for e in errors))
     return np.array(rows)
-
-
-def falling(name, f, scale, degree, weight):
-    """Eight rows k = 1..8, stored at k mod 8: polynomials in u = a * scale - k, -1 <= u <= 0. Around its right end, where
-    the function is least, a row's terms all have one sign, so that rounding is not magnified as it is around the middle."""
-    rows, errors = np.zeros((8, degree + 1)), []
-    for k in range(1, 9):
-        x, e = fit(lambda u, k=k: f((u + k) / scale), -1.0, 0.0, degree, lambda u, k=k: weight((u + k) / scale))
-        rows[k % 8] = x
-        errors.append(e)
-    print(f"{name}: degree {degree}, scale {scale}: weighted error by row", " ".join(f"{e:.1e}" for e in errors))
-    return rows
 
 
 def binades(name, f, degree):
@@ -138,8 +196,13 @@ def powers():
     x, e = fit(g, -0.5, 0.5, 5, lambda f: np.abs(f) * 2.0**-f)
     print(f"exp2 degree 6: {e:.1e}")
     found.append(f"// 2^f on [-1/2, 1/2]; relative error {e:.1e}\n" + array("EXP2_6", np.concatenate([[1.0], x])))
-    for name, rows, degree in (("EXP2_16", 16, 3), ("EXP2_16_COARSE", 16, 2), ("EXP2_8", 8, 3), ("EXP2_8_COARSE", 8, 2)):
-        x, e = fit(g, -0.501 / rows, 0.501 / rows, degree - 1, lambda f: np.abs(f))
+    for name, rows, degree in (
+        ("EXP2_16", 16, 3),
+        ("EXP2_16_COARSE", 16, 2),
+        ("EXP2_8", 8, 3),
+        ("EXP2_8_COARSE", 8, 2),
+    ):
+        x, e = fit(g, -0.501 / rows, 0.501 / rows, degree - 1, np.abs)
         print(f"{name} degree {degree}: {e:.1e}")
         found.append(f"// (2^f - 1) / f on [-1/{2 * rows}, 1/{2 * rows}]; error of 2^f {e:.1e}\n" + array(name, x))
     for rows in (16, 8):
@@ -147,7 +210,8 @@ def powers():
         whole = np.float32(2.0 ** (k / rows)).view(np.int32) - k * (2**23 // rows) + 64 * 2**23
         cells = ", ".join(number(v) for v in whole.astype(np.int32).view(np.float32))
         found.append(
-            f"// 2^(k / {rows} + 64), less k in the bits above the {rows} rows', so that adding the shifted k gives the power\n"
+            f"// 2^(k / {rows} + 64), less k in the bits above the {rows} rows',\n"
+            + "// so that adding the shifted k gives the power\n"
             + f"alignas(64) inline constexpr float EXP2_ROWS_{rows}[{rows}] = {{{cells}}};\n"
         )
     return found
@@ -163,46 +227,29 @@ def main(path):
         "COARSE": lambda a: 1 / np.maximum(np.abs(d(a)), 1e-9 + 0.01 * (np.abs(a - 0.75) < 0.2)),
         "HIGH": lambda a: 1 / np.maximum(np.abs(d(a)), 1e-9 + 0.05 * (np.abs(a - 0.75) < 0.2)),
     }
-    degrees = {
-        16: {"DEFAULT": (5, 5), "COARSE": (5, 6), "HIGH": (7, 7)},
-        8: {"DEFAULT": (7, 7), "COARSE": (6, 7), "HIGH": (10, 10)},
+    # Rows, level: rows a unit; the degrees; where x stops, and how far from 0 the fast way is as accurate as its level
+    # asks. A multiple of few binary digits leaves t exact where the tail falls steeply.
+    tables = {
+        (16, "DEFAULT"): (2.75, 5, 5, 5.625, None),
+        (16, "HIGH"): (2.75, 7, 7, 5.625, 5.6),
+        (8, "DEFAULT"): (1.25, 7, 7, 5.9375, None),
+        (8, "COARSE"): (1.25, 6, 7, 5.9375, 4.5),
+        (8, "HIGH"): (1.5, 9, 9, 5.3125, 5.3),
     }
-    # On the left, how far the fast way is as accurate as its level asks; it is accurate enough on the right to NEAR.
-    left = {16: {"COARSE": 5.6, "HIGH": 5.6}, 8: {"COARSE": 4.5, "HIGH": 5.6}}
-    for count, per_unit in ((16, 2.75), (8, 1.2)):
-        near = (count - 0.51) / per_unit
+    for (count, level), (per_unit, of_value, of_slope, near, left) in tables.items():
+        ends = {"start": 0.0 if (count, level) == (8, "HIGH") else -0.5, "end": near if level == "DEFAULT" else None}
+        limits = {"NEAR": near, "ROWS_A_UNIT": per_unit} | ({} if left is None else {"LEFT": left})
         out.append(
-            f"inline constexpr float ROWS_A_UNIT_{count} = {float(np.float32(per_unit)).hex()}f, NEAR_{count} = {float(np.float32(near)).hex()}f;\n"
+            "inline constexpr float "
+            + ", ".join(f"{n}_{level}_{count} = {number(v)}" for n, v in limits.items())
+            + ";\n"
         )
-        s = float(np.float32(per_unit))
-        for level, (of_value, of_slope) in degrees[count].items():
-            if level in left[count]:
-                out.append(f"inline constexpr float LEFT_{level}_{count} = {number(left[count][level])};\n")
-            if (level, count) == ("HIGH", 8):
-                out.append(
-                    table("TAIL_HIGH_8", falling("tail HIGH 8", q, s, of_value, value[level]), "P(Z > a), see near()")
-                )
-                out.append(
-                    table(
-                        "SLOPE_HIGH_8", falling("slope HIGH 8", d, s, of_slope, slope[level]), "GELU'(-a), see near()"
-                    )
-                )
-                continue
-            last = count - 1 if level == "DEFAULT" else 99
-            out.append(
-                table(
-                    f"TAIL_{level}_{count}",
-                    uniform(f"tail {level} {count}", q, s, of_value, value[level], count, last),
-                    "P(Z > a)",
-                )
-            )
-            out.append(
-                table(
-                    f"SLOPE_{level}_{count}",
-                    uniform(f"slope {level} {count}", d, s, of_slope, slope[level], count, last),
-                    "GELU'(-a)",
-                )
-            )
+        for what, f, degree, weight, note in (
+            ("TAIL", q, of_value, value[level], "P(Z > a)"),
+            ("SLOPE", d, of_slope, slope[level], "GELU'(-a)"),
+        ):
+            name = f"{what}_{level}_{count}"
+            out.append(table(name, piecewise(name, f, per_unit, degree, weight, count, **ends), note))
     limit = 14.7  # from here on value and slope are 0 in float32
     per_unit = float(np.float32(15.49 / limit))
     out.append(f"inline constexpr float LOG_LIMIT = {number(limit)}, LOG_ROWS_A_UNIT = {number(per_unit)};\n")
@@ -221,17 +268,17 @@ def main(path):
     rows, centres = binades("mills", mills, 6)
     out.append(table("MILLS", rows, "exp(a^2/2) P(Z > a), four rows to each binade of a + 1"))
     out.append(array("MILLS_CENTRE", centres))
-    # Without a table: M(a) = t * poly(q), t = 1 / (a + K), q = 1 - 2 K t = (a - K) / (a + K). poly(-1) is exactly K / 2,
-    # so that M(0) = 1/2: gelu(x) = x / 2 near 0, where half of the subnormal numbers are ties.
+    # Without a table: M(a) = t * poly(q), t = 1 / (a + K), q = 1 - 2 K t = (a - K) / (a + K). poly(-1) is exactly
+    # K / 2, so that M(0) = 1/2: gelu(x) = x / 2 near 0, where half of the subnormal numbers are ties.
     for name, k, degree in (("MILLS_RATIONAL", 3.0, 10), ("MILLS_RATIONAL_COARSE", 3.0, 6)):
         whole = lambda a, k=k: mills(a) * (a + k)  # noqa: E731
         q_of = lambda a, k=k: (a - k) / (a + k)  # noqa: E731
         x, e = fit(
-            lambda a: (whole(a) - k / 2) / (q_of(a) + 1),
+            lambda a, k=k, whole=whole, q_of=q_of: (whole(a) - k / 2) / (q_of(a) + 1),
             1e-9,
             15.0,
             degree - 1,
-            lambda a: (q_of(a) + 1) / whole(a),
+            lambda a, whole=whole, q_of=q_of: (q_of(a) + 1) / whole(a),
             q_of,
             4000,
             80,

@@ -11,6 +11,8 @@ from gatewise.kernels._library import functions, load
 Numbers = NDArray[np.float32] | NDArray[np.uint16]
 PRECISIONS = ("bfloat16", "float32", "float32_high")  # in the order of csrc/core.h
 PATHS = ("avx512", "avx2", "plain")
+LONG = 32768
+"""From this many numbers on a call in bfloat16 reads a table; see `worth_a_table` in csrc/loops.h."""
 
 
 class Call(Structure):
@@ -90,4 +92,14 @@ def fresh(name: str, backward: bool, precision: str, inputs: list[Numbers], **ho
     nan = np.uint16(0x7FC1) if precision == "bfloat16" else np.float32(np.nan)
     outputs: list[Numbers] = [np.full_like(inputs[0], nan) for _ in range(counts(name, backward)[1])]
     call(name, backward, precision, inputs, outputs, **how)
+    return outputs
+
+
+def by_formula(name: str, backward: bool, precision: str, inputs: list[Numbers]) -> list[Numbers]:
+    """The same by calls that are all shorter than `LONG`."""
+    nan = np.uint16(0x7FC1) if precision == "bfloat16" else np.float32(np.nan)
+    outputs: list[Numbers] = [np.full_like(inputs[0], nan) for _ in range(counts(name, backward)[1])]
+    step, count = LONG - 1, inputs[0].size
+    for begin in range(0, count, step):
+        call(name, backward, precision, inputs, outputs, begin=begin, end=min(begin + step, count))
     return outputs

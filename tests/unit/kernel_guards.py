@@ -2,10 +2,11 @@
 
     python kernel_guards.py tails   PATH            every length from 0 to 130 at both edges, for every kernel
     python kernel_guards.py rounds  PATH NUM SEED   random rows, strides, aliasing, streaming and cuts
+    python kernel_guards.py long    PATH NUM SEED   the same in bfloat16, so long that tables are read
     python kernel_guards.py overrun PATH KIND       one number too many, on purpose: KIND is read or write
 
 What is being called is written to the file named by GATEWISE_FUZZ_CASE beforehand. gcc's address sanitizer does not see
-the masked loads and stores of AVX-512; these pages do. Results are compared bit by bit with those of a plain call.
+the masked loads and stores of AVX-512; these pages do. Results are compared bit by bit with those of plain short calls.
 """
 
 import ctypes
@@ -16,7 +17,20 @@ import sys
 from itertools import pairwise
 
 import numpy as np
-from kernel_calls import NAMES, PRECISIONS, Numbers, bits, call, counts, dtype_of, fresh, to_brain, use
+from kernel_calls import (
+    LONG,
+    NAMES,
+    PRECISIONS,
+    Numbers,
+    bits,
+    by_formula,
+    call,
+    counts,
+    dtype_of,
+    fresh,
+    to_brain,
+    use,
+)
 from numpy.typing import NDArray
 
 PAGE = mmap.PAGESIZE
@@ -112,12 +126,23 @@ class Rows:
             self.inside[row * abs(stride) :][:cols] = True
 
 
-def one(draw: np.random.Generator, arenas: list[Arena], case: Case, label: str) -> None:
-    """One random call, cut into up to three, against a plain one."""
-    name, precision = str(draw.choice(NAMES)), str(draw.choice(PRECISIONS))
+def short(draw: np.random.Generator) -> tuple[int, int]:
+    """A few rows of up to 700 numbers."""
+    return int(draw.integers(1, 6)), int(draw.integers(1, 20 if draw.random() < 0.3 else 700))
+
+
+def long(draw: np.random.Generator) -> tuple[int, int]:
+    """Rows that have together about as many numbers as a table is worth, or up to twice as many."""
+    rows = int(draw.choice([1, 1, 2, 3, 50]))
+    near = LONG + int(draw.integers(-2, 3)) if draw.random() < 0.4 else int(draw.integers(LONG, 2 * LONG))
+    return rows, -(-near // rows)
+
+
+def one(draw: np.random.Generator, arenas: list[Arena], case: Case, label: str, precision: str) -> None:
+    """One random call, cut into up to three, against plain ones."""
+    name, shape = str(draw.choice(NAMES)), (long if label.startswith("long") else short)(draw)
     backward, kind = bool(draw.integers(2)), dtype_of(precision)
     num_in, num_out = counts(name, backward)
-    shape = (int(draw.integers(1, 6)), int(draw.integers(1, 20 if draw.random() < 0.3 else 700)))
     aliased, stream = draw.random() < 0.3, bool(draw.integers(2))
     strides = [shape[1] + int(draw.choice([0, 1, 16, draw.integers(80)])) for _ in range(num_in + num_out)]
     if not aliased:
@@ -131,11 +156,12 @@ def one(draw: np.random.Generator, arenas: list[Arena], case: Case, label: str) 
     for operand in operands:
         operand.flat[:] = numbers(draw, precision, len(operand.flat), float(draw.choice([1e-38, 0.1, 1, 4, 30, 1e20])))
     inputs, outputs = operands[:num_in], operands[num_in:]
-    wants = fresh(name, backward, precision, [np.ascontiguousarray(x.rows).reshape(-1) for x in inputs])
+    wants = by_formula(name, backward, precision, [np.ascontiguousarray(x.rows).reshape(-1) for x in inputs])
     if aliased:
         outputs = [inputs[i] for i in draw.permutation(num_in)[:num_out]]
     before = [out.flat.copy() for out in outputs]
-    cuts = sorted({0, shape[0] * shape[1], *draw.integers(0, shape[0] * shape[1] + 1, 2).tolist()})
+    count = shape[0] * shape[1]
+    cuts = sorted({0, count, *draw.integers(0, count + 1, int(draw.integers(3))).tolist()})
     for begin, end in pairwise(cuts):
         ins, outs = [x.rows for x in inputs], [x.rows for x in outputs]
         call(name, backward, precision, ins, outs, stream=stream, begin=begin, end=end)
@@ -153,7 +179,15 @@ def rounds(case: Case, num: int, seed: int) -> None:
     """Random calls; the draw of each follows from the seed and its number alone."""
     arenas = [Arena() for _ in range(5)]
     for i in range(num):
-        one(np.random.default_rng((seed, i)), arenas, case, f"seed {seed} round {i}:")
+        draw = np.random.default_rng((seed, i))
+        one(draw, arenas, case, f"seed {seed} round {i}:", str(draw.choice(PRECISIONS)))
+
+
+def long_rounds(case: Case, num: int, seed: int) -> None:
+    """Random long calls in bfloat16."""
+    arenas = [Arena(48) for _ in range(5)]
+    for i in range(num):
+        one(np.random.default_rng((seed, i)), arenas, case, f"long, seed {seed} round {i}:", "bfloat16")
 
 
 def overrun(case: Case, kind: str) -> None:
@@ -175,10 +209,12 @@ def main(what: str, path: str, *rest: str) -> None:
         tails(case)
     elif what == "rounds":
         rounds(case, int(rest[0]), int(rest[1]))
+    elif what == "long":
+        long_rounds(case, int(rest[0]), int(rest[1]))
     elif what == "overrun":
         overrun(case, rest[0])
     else:
-        raise SystemExit(f"no {what}; valid: tails, rounds, overrun")
+        raise SystemExit(f"no {what}; valid: tails, rounds, long, overrun")
     print("sound")
 
 

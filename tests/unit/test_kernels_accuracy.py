@@ -11,7 +11,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from kernel_calls import Numbers, bits, call, counts, dtype_of, fresh, to_brain, use
+from _pytest.mark import ParameterSet
+from kernel_calls import Numbers, bits, by_formula, call, counts, dtype_of, fresh, to_brain, use
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,10 +27,18 @@ from gatewise.kernels._observed import TORCH, budget, differentiated, function, 
 Numbers64 = NDArray[np.float64]
 NAMES, HERE = kernels.names(), paths()
 TORCH_DTYPES = {name: torch.bfloat16 if name == "bfloat16" else torch.float32 for name in PRECISIONS}
+
+
+def on(path: str, *rest: str) -> ParameterSet:
+    """That path after the rest, skipped in so many words where the machine has none."""
+    lacks = pytest.mark.skipif(path not in HERE, reason=f"this machine has no {path}")
+    return pytest.param(*rest, path, id="-".join((*rest, path)), marks=lacks)
+
+
 every_kernel = pytest.mark.parametrize(
-    ("name", "precision", "path"), [pytest.param(*each, id="-".join(each)) for each in product(NAMES, PRECISIONS, HERE)]
+    ("name", "precision", "path"), [on(path, *rest) for *rest, path in product(NAMES, PRECISIONS, INSTRUCTION_SETS)]
 )
-every_path = pytest.mark.parametrize("path", HERE)
+every_path = pytest.mark.parametrize("path", [on(path) for path in INSTRUCTION_SETS])
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +63,7 @@ def test_the_promises_are_those_of_the_documentation() -> None:
     assert (default.absolute, default.ulp_right) == (4e-7, 4)
     assert (high.ulp_near, high.ulp) == (4, 16)
     assert (brain.ulp, brain.misrounded) == (1, 0.001)
+    assert (brain.misrounded_product, brain.off_product) == (0.005, 0.001)
     assert all(promise.gradient < 1.1e-5 for promise in PROMISES.values())
 
 
@@ -207,6 +217,35 @@ def test_neighbours_and_places_do_not_matter(name: str, precision: str, path: st
         call(name, backward, precision, parts[:num_in], parts[num_in:], stream=stream)
         for got, want in zip(parts[num_in:], alone, strict=True):
             assert np.array_equal(bits(got), want[:size])
+
+
+@every_path
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_hold_what_the_formula_gives(name: str, path: str, backward: bool) -> None:
+    """At all numbers of bfloat16, beside any and beside ordinary ones: long calls read tables, short compute."""
+    assert use(path)
+    num_in, num_out = counts(name, backward)
+    draw = np.random.default_rng(7)
+    every = np.concatenate([draw.permutation(2**16), draw.permutation(2**16)]).astype(np.uint16)
+    inputs: list[Numbers] = [every]
+    for seed in range(1, num_in):
+        ordinary = to_brain(draw.standard_normal(2**16).astype(np.float32))
+        inputs.append(np.concatenate([mixed("bfloat16", 2**16, seed), ordinary]))
+    want = [bits(y) for y in by_formula(name, backward, "bfloat16", inputs)]
+    nan = np.uint16(0x7FC1)
+    for offset, stream in ((0, 0), (0, 1), (1, 0), (1, 1), (7, 1), (31, 0)):
+        places = [np.full(len(every) + 256, nan) for _ in range(num_in + num_out)]
+        parts = [place[offset + 3 * i * (offset % 2) :][: len(every)] for i, place in enumerate(places)]
+        for part, x in zip(parts, inputs, strict=False):
+            part[:] = x
+        call(name, backward, "bfloat16", parts[:num_in], parts[num_in:], stream=stream)
+        for got, right in zip(parts[num_in:], want, strict=True):
+            assert np.array_equal(bits(got), right)
+        for place, part in zip(places[num_in:], parts[num_in:], strict=True):
+            assert int((place == nan).sum()) >= len(place) - len(part)
+            part[:] = nan
+            assert (place == nan).all(), "written beside"
 
 
 @every_path

@@ -379,3 +379,22 @@ def test_training_comes_to_the_same() -> None:
             nn.functional.mse_loss(each(x), y).backward()
             optimizer.step()
     torch.testing.assert_close(ours(x), block(x), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_that_change_while_they_are_packed_are_packed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another thread's optimizer step does."""
+    block = FeedForward(64, 96, path="packed").eval()
+    x, real, packs = torch.randn(16, 64), _products.pack, iter(range(100))
+
+    def pack(weight: torch.Tensor, rows: int) -> torch.Tensor:
+        packed = real(weight, rows)
+        if next(packs) == 1:
+            for each in block.parameters():
+                each.mul_(2)
+        return packed
+
+    monkeypatch.setattr(_products, "pack", pack)
+    with torch.no_grad():
+        block(x)
+        right = activations.FeedForward.forward(block, x)
+        torch.testing.assert_close(block(x), right, rtol=1e-4, atol=1e-5)

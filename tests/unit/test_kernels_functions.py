@@ -295,16 +295,16 @@ def test_the_number_of_threads_is_torchs() -> None:
 import os, torch
 from gatewise import functional
 def running():
-    return len(os.listdir("/proc/self/task"))
+    return set(os.listdir("/proc/self/task"))
+torch.set_num_threads(1)  # before anything starts the pool
 x = torch.ones(1 << 20)
-torch.set_num_threads(1)
 functional.silu(x)
 before = running()
 functional.silu(x)
 same = running()
 torch.set_num_threads(2)
 functional.silu(x)
-print(same - before, running() - before)
+print(len(same - before), len(running() - before))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == ["0", "1"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,18 +17,29 @@ from torch import Tensor
 from gatewise import kernels
 from gatewise.activations import get
 from gatewise.core import GatewiseError
+from gatewise.kernels._library import INSTRUCTION_SETS
 from gatewise.kernels._observed import paths, using
 
-GUARDS = Path(__file__).with_name("kernel_guards.py")
-ROUNDS = 2500
-every_path = pytest.mark.parametrize("path", paths())
+HERE = Path(__file__).parent
+ROUNDS, LONG_ROUNDS = 2500, 150
+WITH_TABLES = ("avx512", "avx2")
 
 
-def guarded(tmp_path: Path, *arguments: object) -> tuple[int, str]:
-    """The exit code of kernel_guards.py, and what it said, with the case that it was at."""
+def on(path: str) -> ParameterSet:
+    """That path, skipped in so many words where the machine has none."""
+    lacks = path not in paths()
+    return pytest.param(path, marks=pytest.mark.skipif(lacks, reason=f"this machine has no {path}"))
+
+
+every_path = pytest.mark.parametrize("path", [on(path) for path in INSTRUCTION_SETS])
+every_path_with_tables = pytest.mark.parametrize("path", [on(path) for path in WITH_TABLES])
+
+
+def guarded(tmp_path: Path, *arguments: object, script: str = "kernel_guards.py") -> tuple[int, str]:
+    """The exit code of that script, and what it said, with the case that it was at."""
     case = tmp_path / "case"
     done = subprocess.run(
-        [sys.executable, str(GUARDS), *map(str, arguments)],
+        [sys.executable, str(HERE / script), *map(str, arguments)],
         env={**os.environ, "GATEWISE_FUZZ_CASE": str(case)},
         capture_output=True,
         text=True,
@@ -51,6 +63,26 @@ def test_random_calls_give_the_bits_of_plain_ones(path: str, tmp_path: Path) -> 
     code, said = guarded(tmp_path, "rounds", path, ROUNDS, seed)
     assert code == 0, f"seed {seed}: {said}"
     assert said.startswith("sound")
+
+
+@every_path
+def test_random_long_calls_give_the_bits_of_short_ones(path: str, tmp_path: Path) -> None:
+    """By table in bfloat16, with heads, tails, rows and cuts by formula."""
+    seed = 0 if os.environ.get("CI") else int.from_bytes(os.urandom(4), "big")
+    code, said = guarded(tmp_path, "long", path, LONG_ROUNDS, seed)
+    assert code == 0, f"seed {seed}: {said}"
+    assert said.startswith("sound")
+
+
+@every_path_with_tables
+def test_tables_are_made_once_whoever_asks_first(path: str, tmp_path: Path) -> None:
+    """By several threads at once; and from the length on that these tests take for the least."""
+    code, said = guarded(tmp_path, path, script="kernel_threads.py")
+    assert code == 0, said
+    short, long, *rest = said.split()
+    assert rest[0] == "sound"
+    assert int(short) < 2**18
+    assert int(long) > 2**19
 
 
 @every_path

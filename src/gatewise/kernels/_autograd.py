@@ -76,9 +76,13 @@ def dual_level() -> bool:
     return forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
 
 
-def tracing() -> bool:
-    """Is torch.jit.trace at work?"""
-    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+def has_tangent(x: Tensor) -> bool:
+    """Does x carry a derivative of forward mode?"""
+    return forward_ad.unpack_dual(x).tangent is not None
+
+
+tracing: Callable[[], bool] = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+"""Is torch.jit.trace at work?"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,9 @@ from ._block_packed import Cache, packable
 from ._blocked import Recipe, Ways, Weights
 
 ROWS = 512
-"""Tokens in a block of rows."""
+"""Tokens in a block of rows; in training of so many of float32, and of twice as many of bfloat16."""
+SAVE, RECOMPUTE = 8, 1
+"""Of how many of 8 blocks the projections are kept: one, so that a training step takes little longer than without."""
 
 
 class Settings(Protocol):
@@ -78,29 +80,34 @@ def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tens
     """`packed` or `blocked` on rows [n, d], in their dtype; `blocked` also where packing is not to be had."""
     dtype = rows.dtype
     if way == "packed" and packable(weights, dtype):
-        how = Recipe(activation=block.activation, high=block.accuracy == "high", rows=ROWS)
-        return _block_packed.evaluate(how, rows, block.cache.get(weights, dtype))
+        return _block_packed.evaluate(packed_recipe(block), rows, block.cache.get(weights, dtype))
     return _blocked.evaluate(recipe(block, rows, weights, training=False), rows, weights.to(dtype))
+
+
+def packed_recipe(block: Settings) -> Recipe:
+    """How a block of packed weights is evaluated."""
+    return Recipe(activation=block.activation, high=block.accuracy == "high", rows=ROWS)
 
 
 def training_call(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tensor:
     """`save` or `recompute` on rows [n, d], in their dtype, recording the gradient."""
-    how = recipe(block, rows, weights, training=True, save=way == "save")
+    how = recipe(block, rows, weights, training=True, keep=SAVE if way == "save" else RECOMPUTE)
     found: Any = _blocked.FeedForwardFunction.apply(how, rows, *weights.to(rows.dtype).flat())
     return found
 
 
-def recipe(block: Settings, rows: Tensor, weights: Weights, *, training: bool, save: bool = False) -> Recipe:
+def recipe(block: Settings, rows: Tensor, weights: Weights, *, training: bool, keep: int = 0) -> Recipe:
     """How the block is evaluated on such rows, each product by the way that the questions of a linear layer find."""
-    num_rows = min(rows.shape[0], ROWS)
+    most = ROWS * 4 // rows.dtype.itemsize if training else ROWS
+    num_rows = min(rows.shape[0], most)
     (hidden, dim), dim_out = weights.first[0].shape, weights.down.shape[0]
     kinds = ("forward", "by_input", "by_weight") if training else ("forward",)
     ask = _linear_questions.ask
     return Recipe(
         activation=block.activation,
         high=block.accuracy == "high",
-        rows=ROWS,
+        rows=most,
         first=Ways(*(ask(kind, num_rows, (hidden, dim), rows.dtype) for kind in kinds)),
         down=Ways(*(ask(kind, num_rows, (dim_out, hidden), rows.dtype) for kind in kinds)),
-        save=save,
+        keep=keep,
     )

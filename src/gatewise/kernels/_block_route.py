@@ -14,10 +14,12 @@ from . import _choice, _cuda, _products
 from ._autograd import PRIVATE, dual_level, tracing
 from ._block_candidates import candidates, settled
 from ._block_packed import Cache
+from ._block_quick import changed
 from ._blocked import Weights
 from ._linear import Linear
 from ._linear_questions import MOST_BITS
 from ._modules import Activation, GatedUnit
+from ._surroundings import watched
 
 INFERENCE = ("torch", "native", "packed", "blocked")
 TRAINING = ("torch", "native", "save", "recompute")
@@ -49,7 +51,7 @@ class Block(Protocol):
 class Route(NamedTuple):
     """A way of `FeedForward`, and why; for the ways that see the block as one thing: in what dtype, and its weights.
 
-    `training` where a gradient is recorded.
+    `training` where a gradient is recorded; `place` where `_choice.recall` has a measured or named way.
     """
 
     way: str
@@ -57,6 +59,7 @@ class Route(NamedTuple):
     dtype: torch.dtype = torch.float32
     training: bool = False
     weights: Weights | None = None
+    place: tuple[object, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.way}: {self.why}"
@@ -95,13 +98,13 @@ def read(block: Block) -> Weights | str:
 
 def _changed(name: str, part: nn.Module) -> str | None:
     own = part.__dict__
-    if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
-        return f"{name} has a hook"
-    return f"{name} has a forward of its own" if "forward" in own else None
+    if not changed(own):
+        return None
+    return f"{name} has a forward of its own" if "forward" in own else f"{name} has a hook"
 
 
-def route(block: Block, x: Tensor) -> Route:
-    """The way of `block(x)`."""
+def route(block: Block, x: Tensor, *, explained: bool = False) -> Route:
+    """The way of `block(x)`. With `explained` the whole reason, which costs more where the way is known."""
     if on_cuda(x):
         return Route("cuda", _cuda.function(block.activation)[1])
     autocast = torch.is_autocast_enabled("cpu")
@@ -122,8 +125,12 @@ def route(block: Block, x: Tensor) -> Route:
     if why is not None:
         return Route("native", why)
     training = torch.is_grad_enabled() and (x.requires_grad or any(weight.requires_grad for weight in flat))
-    way, why = _chosen(block, x, weights, dtype, training=training)
-    return Route(way, why, dtype, training, weights)
+    place = _place(block, x, weights, dtype, training=training)
+    way = None if explained or torch.are_deterministic_algorithms_enabled() else _choice.recall(place)
+    why = "known"
+    if way is None:
+        way, why = _chosen(block, x, weights, place)
+    return Route(way, why, dtype, training, weights, place)
 
 
 def on_cuda(x: Tensor) -> bool:
@@ -140,10 +147,6 @@ def _refused(x: Tensor, dtype: torch.dtype) -> str | None:
         return f"the kernels are for float32 and bfloat16, not {dtype}"
     if not x.numel():
         return "no tokens"
-    if _MODULES._global_forward_hooks or _MODULES._global_forward_pre_hooks:
-        return "a hook on all modules"
-    if _MODULES._global_backward_hooks or _MODULES._global_backward_pre_hooks:
-        return "a hook on all modules"
     return None
 
 
@@ -152,6 +155,10 @@ def _followed() -> str | None:
 
     A mode that only watches (counts bytes, records operations) sees the way that would be taken without it.
     """
+    if _MODULES._global_forward_hooks or _MODULES._global_forward_pre_hooks:
+        return "a hook on all modules"
+    if _MODULES._global_backward_hooks or _MODULES._global_backward_pre_hooks:
+        return "a hook on all modules"
     if PRIVATE is None:
         return f"torch {torch.__version__} does not tell what goes on around a call"
     if PRIVATE.transforms_active():
@@ -163,45 +170,86 @@ def _followed() -> str | None:
     return None
 
 
-def _chosen(block: Block, x: Tensor, weights: Weights, dtype: torch.dtype, *, training: bool) -> tuple[str, str]:
+class Place(NamedTuple):
+    """Everything that a choice depends on: under it `_choice.recall` has the way."""
+
+    training: bool
+    size: int
+    dim: int
+    hidden: int
+    activation: str
+    accuracy: str
+    bias: bool
+    dtype: torch.dtype
+    threads: int
+    pack: bool
+    much: bool
+    path: str | None
+
+    def key(self) -> dict[str, object]:
+        """What is asked of `_choice`."""
+        found: dict[str, object] = {
+            "rows": 1 << self.size,
+            "dim": self.dim,
+            "hidden": self.hidden,
+            "activation": self.activation,
+            "accuracy": self.accuracy,
+            "bias": self.bias,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "threads": self.threads,
+        }
+        return found if self.training else {**found, "pack": self.pack}
+
+
+def _place(block: Block, x: Tensor, weights: Weights, dtype: torch.dtype, *, training: bool) -> Place:
+    hidden, dim = weights.first[0].shape
+    num_rows = x.numel() // dim
+    return Place(
+        training,
+        min((num_rows - 1).bit_length(), MOST_BITS),
+        dim,
+        hidden,
+        block.activation,
+        block.accuracy,
+        weights.down_bias is not None,
+        dtype,
+        torch.get_num_threads(),
+        block.pack,
+        training and _kept_bytes(x, weights, dtype) > block.save_bytes,
+        block.path,
+    )
+
+
+def _kept_bytes(x: Tensor, weights: Weights, dtype: torch.dtype) -> int:
+    """What the projections of a call take, which `save` keeps."""
+    hidden, dim = weights.first[0].shape
+    return x.numel() // dim * len(weights.first) * hidden * dtype.itemsize
+
+
+def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[str, str]:
     """The way that is named, or measured, and why."""
-    if block.path is not None and block.path in (TRAINING if training else INFERENCE):
-        return block.path, f"path={block.path!r}"
-    first, bias = weights.first[0], weights.down_bias is not None
-    (hidden, dim), num_first = first.shape, len(weights.first)
-    num_rows, threads = x.numel() // dim, torch.get_num_threads()
-    size = min((num_rows - 1).bit_length(), MOST_BITS)
-    kept_bytes = num_rows * num_first * hidden * dtype.itemsize if training else 0
-    much, deterministic = kept_bytes > block.save_bytes, torch.are_deterministic_algorithms_enabled()
-    place = (training, size, dim, hidden, block.activation, block.accuracy, bias, dtype, threads, block.pack, much)
-    found = None if deterministic else _choice.recall(place)
-    if found is not None:
-        return found, "measured"
+    training, first = place.training, weights.first
+    if place.path is not None and place.path in (TRAINING if training else INFERENCE):
+        return _choice.note(place, place.path), f"path={place.path!r}"
     question = "ffn.training" if training else "ffn.inference"
     is_forced = _choice.is_forced("ffn") and bool({"ffn", question} & _choice.asked().keys())
     if not is_forced:
-        if num_rows * first.numel() * (num_first + 1) <= SMALL:
-            return "native", f"at most {SMALL:,} multiplications"
-        if deterministic:
+        if (1 << place.size) * first[0].numel() * (len(first) + 1) <= SMALL:
+            return _choice.note(place, "native"), f"at most {SMALL:,} multiplications"
+        if torch.are_deterministic_algorithms_enabled():
             return "torch", "torch.use_deterministic_algorithms: a choice may differ from run to run"
-    key: dict[str, object] = {
-        "rows": 1 << size,
-        "dim": dim,
-        "hidden": hidden,
-        "activation": block.activation,
-        "accuracy": block.accuracy,
-        "bias": bias,
-        "dtype": str(dtype).removeprefix("torch."),
-        "threads": threads,
-    }
-    if not training:
-        key["pack"] = block.pack
+    key = place.key()
     way = _choice.known(question, key)
     if way is None:
-        way = _choice.choose(question, key, candidates(block, x, weights, dtype, training=training))
+        around = watched()
+        if around is not None and not is_forced:
+            return "native", f"{around}, nothing is measured"
+        way = _choice.choose(question, key, candidates(block, x, weights, place.dtype, training=training))
     if is_forced:
-        return way, "forced"
-    way, why = _thrifty(way, kept_bytes, settled(question, key)) if much else (way, "measured")
+        return _choice.note(place, way), "forced"
+    why = "measured"
+    if place.much:
+        way, why = _thrifty(way, _kept_bytes(x, weights, place.dtype), settled(question, key))
     return _choice.note(place, way), why
 
 

@@ -39,7 +39,7 @@ class Recipe:
         high: whether the kernels compute in the `high` accuracy.
         rows: tokens in a block.
         first, down: what computes the products of the first projections, and of the last.
-        save: keep the projections for the backward pass; else they are computed again there.
+        keep: of so many of 8 blocks the projections are kept for the backward pass, which computes the others' again.
     """
 
     activation: str
@@ -47,7 +47,7 @@ class Recipe:
     rows: int = 512
     first: Ways = TORCH
     down: Ways = TORCH
-    save: bool = True
+    keep: int = 8
 
 
 class Weights(NamedTuple):
@@ -90,8 +90,12 @@ def blocks(num_rows: int, size: int) -> Iterator[slice]:
 
 @cache
 def _native(name: str, kind: str) -> Any:
-    """The operator that writes to given tensors; None for a function without a kernel."""
-    return raw(getattr(torch.ops.gatewise, f"{name}_{kind}").default) if name in names() else None
+    """The operator that writes to given tensors, or `no_grad`; None for a function without a kernel."""
+    if name not in names():
+        return None
+    if kind == "no_grad":
+        return raw(getattr(torch.ops.gatewise, name).no_grad)
+    return raw(getattr(torch.ops.gatewise, f"{name}_{kind}").default)
 
 
 def activate(recipe: Recipe, inputs: Sequence[Tensor], out: Tensor) -> Tensor:
@@ -101,6 +105,15 @@ def activate(recipe: Recipe, inputs: Sequence[Tensor], out: Tensor) -> Tensor:
         native(*inputs, recipe.high, out=out)
         return out
     return out.copy_(activations.get(recipe.activation).torch(*inputs))
+
+
+def activated(recipe: Recipe, inputs: Sequence[Tensor]) -> Tensor:
+    """The activation as a new tensor whose rows are dense; no gradient is recorded."""
+    native = _native(recipe.activation, "no_grad")
+    if native is None:
+        return activations.get(recipe.activation).torch(*inputs)
+    found: Tensor = native(*inputs, recipe.high)
+    return found
 
 
 def slopes(recipe: Recipe, grad: Tensor, inputs: Sequence[Tensor], out: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -118,11 +131,12 @@ def slopes(recipe: Recipe, grad: Tensor, inputs: Sequence[Tensor], out: Sequence
 
 
 def evaluate(recipe: Recipe, x: Tensor, weights: Weights, keep: list[Tensor] | None = None) -> Tensor:
-    """The block's output [n, d]. What `keep` is given are the first projections of each block, in order."""
+    """The block's output [n, d]. What `keep` is given are the first projections of the blocks to keep, in order."""
+    count = -(-x.shape[0] // recipe.rows) * recipe.keep // 8 * len(weights.first)
 
     def one(rows: Tensor) -> Tensor:
         inputs = project(recipe, rows, weights)
-        if keep is None:
+        if keep is None or len(keep) >= count:
             hidden = activate(recipe, inputs, inputs[0])
         else:
             keep.extend(inputs)
@@ -154,6 +168,10 @@ def by_blocks(one: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
     return whole
 
 
+_SCRATCH = 2**17
+"""Numbers that are brought to float32 at a time: half a megabyte, which stays in cache."""
+
+
 class _Sum:
     """A gradient added up over blocks: in float32, whatever the dtype of its parts, and the only part as it is."""
 
@@ -166,7 +184,15 @@ class _Sum:
             self.total, self.dtype = part, part.dtype
             return
         self.total = self.total.float()  # a copy where that is not its dtype; float32 parts are the sum's own
-        self.total.add_(part)
+        if part.dtype is torch.float32:
+            self.total.add_(part)
+            return
+        # torch adds two dtypes slowly: a few rows at a time are brought to one
+        size = max(1, _SCRATCH // max(1, part[0].numel()))
+        scratch = part.new_empty(min(size, part.shape[0]), *part.shape[1:], dtype=torch.float32)
+        for start in range(0, part.shape[0], size):
+            rows = part[start : start + size]
+            self.total[start : start + size].add_(scratch[: rows.shape[0]].copy_(rows))
 
     def value(self) -> Tensor | None:
         return None if self.total is None else self.total.to(self.dtype)
@@ -177,7 +203,7 @@ def gradients(
 ) -> list[Tensor | None]:
     """The gradients by x and by each of `weights.flat()`, None where it is not needed.
 
-    `kept` is what `evaluate` kept, or empty: then the projections are computed again.
+    `kept` is what `evaluate` kept; projections that are not there are computed again.
     """
     found = _Gradients(recipe, weights, needed)
     by_x = torch.empty_like(x, memory_format=torch.contiguous_format) if needed[0] else None
@@ -205,15 +231,17 @@ class _Gradients:
         if need_down_bias:
             self.sums[-1].add(grad.sum(0))
         inputs = kept or project(recipe, x, weights)
-        spare = torch.empty_like(inputs[0])
         if need_down:
-            hidden = activate(recipe, inputs, spare)
+            hidden = activate(recipe, inputs, torch.empty_like(inputs[0]))
             self.sums[-2].add(_products.BY_WEIGHT[recipe.down.by_weight](grad, hidden, None))
+            del hidden
         if not self.need_first:
             return
         by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, weights.down, None)
-        parts = slopes(recipe, by_hidden, inputs, (spare, by_hidden))
-        del inputs, by_hidden, spare
+        # Over the inputs where those are ours alone: a graph that kept them may be gone through again.
+        into = (torch.empty_like(by_hidden), by_hidden) if kept else inputs
+        parts = slopes(recipe, by_hidden, inputs, into)
+        del inputs, by_hidden, into
         for i, part in enumerate(parts):
             if self.need[i]:
                 self.sums[i].add(_products.BY_WEIGHT[recipe.first.by_weight](part, x, None))
@@ -221,11 +249,10 @@ class _Gradients:
                 self.sums[len(parts) + i].add(part.sum(0))
         if by_x is not None:
             by_input = _products.BY_INPUT[recipe.first.by_input]
-            first, *others = [by_input(part, w, None) for part, w in zip(parts, weights.first, strict=True)]
-            if others:
-                torch.add(first, others[0], out=by_x)
-            else:
-                by_x.copy_(first)
+            first, *others = zip(parts, weights.first, strict=True)
+            by_input(*first, by_x)
+            for part, weight in others:
+                by_x.add_(by_input(part, weight, None))
 
 
 class FeedForwardFunction(torch.autograd.Function):
@@ -236,7 +263,7 @@ class FeedForwardFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, recipe: Recipe, x: Tensor, *flat: Tensor | None) -> Tensor:
-        keep: list[Tensor] | None = [] if recipe.save else None
+        keep: list[Tensor] | None = [] if recipe.keep else None
         out = evaluate(recipe, x, Weights.of(flat), keep=keep)
         ctx.recipe = recipe
         ctx.num_flat = len(flat)

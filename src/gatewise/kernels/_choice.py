@@ -116,7 +116,9 @@ def known(question: str, key: Mapping[str, object]) -> str | None:
     if answer is not None:
         return answer.chosen
     stored = _choice_file.load().get(place)
-    return None if stored is None else _remember(replace(stored, source="cached"))
+    if stored is None or stored.chosen not in QUESTIONS.get(question, (stored.chosen,)):
+        return None  # a way that nobody knows, in a file that somebody else wrote
+    return _remember(replace(stored, source="cached"))
 
 
 def recall(place: tuple[object, ...]) -> str | None:

@@ -180,7 +180,7 @@ def _read(path: Path | None) -> tuple[dict[tuple[str, Key], Choice], str | None]
         found = [_choice(each) for each in content["choices"]]
     except FileNotFoundError:
         return {}, None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         return {}, f"{path.name} could not be read and is begun anew: {str(error).splitlines()[0]}"
     return {(each.question, each.key): each for each in found}, None
 
@@ -192,7 +192,7 @@ def _choice(data: Mapping[str, Any]) -> Choice:
         raise ValueError(f"{chosen!r} was not measured")
     return Choice(
         question=str(data["question"]),
-        key=tuple(sorted(data["key"].items())),
+        key=_key(data["key"]),
         chosen=str(chosen),
         source="measured",
         times_s=times,
@@ -200,6 +200,13 @@ def _choice(data: Mapping[str, Any]) -> Choice:
         at=None if data["at"] is None else str(data["at"]),
         note=None if data["note"] is None else str(data["note"]),
     )
+
+
+def _key(data: Mapping[str, Any]) -> Key:
+    for name, value in data.items():
+        if not isinstance(value, (str, int, float)):
+            raise ValueError(f"{name} of a key is {value!r}")
+    return tuple(sorted(data.items()))
 
 
 def _write(path: Path, held: Mapping[tuple[str, Key], Choice]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
-from . import _block_candidates, _block_route, _cuda
+from . import _block_candidates, _block_quick, _block_route, _cuda
 from ._block_packed import Cache
 from ._block_route import PATHS, Route
 from ._functions import ACCURACIES, FUNCTIONS
@@ -30,7 +30,8 @@ class FeedForward(activations.FeedForward):
       have changed, and dropped by `.train()`, `.to()`, loading a state dict and a call that records a gradient.
     - `blocked` (inference): blocks of rows with the weights as they are.
     - `save` (training): one autograd function around the block, which keeps the projections, not the activation.
-    - `recompute` (training): keeps the input alone and computes the projections again, block by block, backward.
+    - `recompute` (training): keeps the input and an eighth of the projections; the others are computed again, block by
+      block, backward.
 
     Which is taken is measured, once for each kind of shape and machine (`gatewise.kernels.choices`), unless `path`
     names one; a named one holds for the calls that it is of. Where the projections of a call exceed `save_bytes`,
@@ -38,8 +39,11 @@ class FeedForward(activations.FeedForward):
     takes and why.
 
     Gradients are summed over blocks in float32. A block whose parts were changed (hooks, parametrizations, exchanged
-    submodules) takes the stock way. Under `torch.compile`, functorch's transforms and forward-mode derivatives it is
-    torch's linears and the native operator. On CUDA: see `_cuda`, whose kernels were never run by our tests.
+    submodules) takes the stock way. Under `torch.compile`, functorch's transforms, forward-mode derivatives and hooks
+    on all modules it is torch's linears and the native operator; such hooks see the linears, but not `unit` or `act`.
+    A mode that watches operations sees the way that is taken without it, or that one where none was measured yet. A
+    call without a gradient whose like came before finds its way by a few comparisons (`_block_quick`). On CUDA: see
+    `_cuda`, whose kernels were never run by our tests.
 
     Raises what `activations.FeedForward` raises, and `GatewiseError` for an unknown `accuracy` or `path`.
     """
@@ -92,6 +96,9 @@ class FeedForward(activations.FeedForward):
         return made
 
     def forward(self, x: Tensor) -> Tensor:
+        run = _block_quick.find(self, x)
+        if run is not None:
+            return run(x)
         if x.ndim == 0 or x.shape[-1] != self.dim:
             raise GatewiseError(f"FeedForward expects [..., {self.dim}], got {list(x.shape)}")
         if torch.compiler.is_compiling():
@@ -99,6 +106,8 @@ class FeedForward(activations.FeedForward):
         route = _block_route.route(self, x)
         if route.training:
             self.drop_packed()
+        elif route.weights is not None and route.place is not None:
+            _block_quick.remember(self, x, route.way, route.place, route.weights)
         if route.way == "torch":
             return super().forward(x)
         if route.way == "native":
@@ -112,7 +121,7 @@ class FeedForward(activations.FeedForward):
 
     def path_of(self, x: Tensor) -> str:
         """Which way `forward(x)` takes here and now, and why: `packed: measured`. Measures where that was not done."""
-        return str(_block_route.route(self, x))
+        return str(_block_route.route(self, x, explained=True))
 
     @property
     def packed_bytes(self) -> int:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from gatewise.activations import get
 
-from ._budgets import DTYPES, NEAR, PRECISIONS, PROMISES, RIGHT, Figures
+from ._budgets import DTYPES, NEAR, PRECISIONS, PROMISES, RIGHT, TIE, Figures
 from ._functions import names
 from ._observed import TORCH, Array, Function, differentiated, function, paths
 
 _SAMPLES = 2**19
-_UPS = 8
-"""With how many other inputs every bfloat16 number is paired, beside the one that leaves the activation as it is."""
+_UPS, _ORDINARY = 6, 6
+"""With how many other inputs every bfloat16 number is paired, beside the one that leaves the activation as it is: some
+that may be anything, and some of a size from 2^-10 to 2^10."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class _Case:
     """Inputs, what multiplies the activation and the gradient, and what is right, in float64.
 
     `plain` is True for numbers of a scalar function, and for those of a gate whose other input leaves the activation as
-    it is: every number of bfloat16 is among them.
+    it is: every number of bfloat16 is among them. `ordinary` is True for those of a gate in bfloat16 whose other input
+    is of a size from 2^-10 to 2^10: every number is among them, too.
     """
 
     inputs: tuple[Tensor, ...]
@@ -33,6 +35,7 @@ class _Case:
     x: Array
     scale: Array
     plain: NDArray[np.bool_]
+    ordinary: NDArray[np.bool_]
     value: Array
     slope: Array
     activation: Array
@@ -65,11 +68,14 @@ def _case(name: str, dtype: str, seed: int) -> _Case:
     spec, x = get(name), patterns(dtype, seed)
     draw = torch.Generator().manual_seed(seed)
     if spec.kind == "scalar":
-        inputs, plain = (x,), torch.ones(len(x), dtype=torch.bool)
+        inputs, plain, ordinary = (x,), torch.ones(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.bool)
     else:
-        x = x.repeat(1 + _UPS) if dtype == "bfloat16" else x
-        plain = torch.arange(len(x)) < (2**16 if dtype == "bfloat16" else len(x) // 8)
-        inputs = (x, torch.where(plain, _neutral(name), _ups(x, draw)))
+        x = x.repeat(1 + _UPS + _ORDINARY) if dtype == "bfloat16" else x
+        at = torch.arange(len(x))
+        plain = at < (2**16 if dtype == "bfloat16" else len(x) // 8)
+        ordinary = (at >= 2**16 * (1 + _UPS)) & (dtype == "bfloat16")
+        ups = torch.where(ordinary, _ordinary_ups(len(x), draw).to(x.dtype), _ups(x, draw))
+        inputs = (x, torch.where(plain, _neutral(name), ups))
     other = torch.where(torch.rand(len(x), generator=draw) < 0.5, 1.0, torch.randn(len(x), generator=draw))
     grad = torch.where(plain, 1.0, other).to(x.dtype)
     exact = tuple(each.double().numpy() for each in inputs)
@@ -88,6 +94,7 @@ def _case(name: str, dtype: str, seed: int) -> _Case:
         x=exact[0],
         scale=scale,
         plain=plain.numpy(),
+        ordinary=ordinary.numpy(),
         value=value,
         slope=slope,
         activation=activation,
@@ -106,6 +113,12 @@ def _ups(x: Tensor, draw: torch.Generator) -> Tensor:
     mild = 8 * torch.randn(len(x), generator=draw)
     near = torch.randn(len(x), generator=draw) / 64 + torch.where(kind < 0.85, 1.0, -1.0)
     return torch.where(kind < 0.25, wild, torch.where(kind < 0.7, mild, near).to(x.dtype))
+
+
+def _ordinary_ups(count: int, draw: torch.Generator) -> Tensor:
+    """Of both signs, their logarithm drawn evenly."""
+    sign = torch.where(torch.rand(count, generator=draw) < 0.5, 1.0, -1.0)
+    return sign * torch.exp2(20 * torch.rand(count, generator=draw) - 10)
 
 
 def figures(name: str, precision: str, path: str, *, seed: int = 0, of: Function | None = None) -> Figures:
@@ -142,6 +155,8 @@ def _figures(case: _Case, dtype: str, value: Array, slope: Array) -> Figures:
         ulp_near=_largest(ulp, near),
         ulp=_largest(ulp, finite),
         misrounded=_share(gap > unit / 2, plain),
+        misrounded_product=_share(gap > unit / 2, finite & case.ordinary),
+        off_product=_share(gap > (0.5 + TIE) * unit, finite & case.ordinary),
         gradient=_largest(np.maximum(slope_gap - slope_unit / 2, 0.0) / by, ordinary),
         gradient_misrounded=_share(slope_gap > slope_unit / 2, plain & (by == 1.0)),
     )
@@ -185,7 +200,10 @@ def against(of: Figures, promise: Figures) -> list[str]:
     return [f"{name} is {got:.3g}, promised {most:.3g}" for name, got, most in pairs if not got <= most]
 
 
-_HEADS = ("absolute, −5 to 5", "ULP, from −2", "ULP, −5 to 5", "ULP anywhere", "misrounded", "gradient", "misrounded")
+_HEADS = (
+    *("absolute, −5 to 5", "ULP, from −2", "ULP, −5 to 5", "ULP anywhere", "misrounded", "misrounded product"),
+    *("that by more than a tie", "gradient", "misrounded gradient"),
+)
 
 
 def table(seed: int = 0, only: Sequence[str] | None = None) -> list[str]:
@@ -205,7 +223,7 @@ def _line(cells: tuple[str, ...]) -> str:
 
 
 def _cells(of: Figures, precision: str) -> list[str]:
-    shares = ("misrounded", "gradient_misrounded")
+    shares = ("misrounded", "misrounded_product", "off_product", "gradient_misrounded")
     cells: list[str] = []
     for field in fields(Figures):
         value: float = getattr(of, field.name)

@@ -14,13 +14,15 @@ from torch import Tensor
 from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
-from ._autograd import PRIVATE, dual_level, raw, tracing
+from ._autograd import PRIVATE, dual_level, has_tangent, raw, tracing
 from ._library import status
 from ._operators import missing, recorder, register
 
 Accuracy = Literal["default", "high"]
 ACCURACIES = ("default", "high")
 _DTYPES = (torch.float32, torch.bfloat16)
+_MOST_DIMS = 16
+"""What the kernels walk; tensors of more dimensions are given to them as one row."""
 SMALL: dict[str, int] = {"gelu_tanh": 6144, "geglu_tanh": 4096, "silu": 49152, "swiglu": 16384}
 """Numbers up to which a call that records a gradient is left to torch, at `default` accuracy.
 
@@ -94,6 +96,8 @@ def path(name: str, *inputs: Tensor, accuracy: str = "default") -> str:
         records = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         if records and inputs[0].numel() <= way.small:
             return f"torch: a gradient of at most {way.small} numbers"
+        if records and any(each.is_inference() for each in inputs):
+            return "torch: a gradient beside a tensor that was made in inference mode, which cannot be saved"
     return f"native ({status().instruction_set})"
 
 
@@ -108,14 +112,18 @@ def _run(way: _Way, inputs: tuple[Tensor, ...], high: bool, grad: bool) -> Tenso
 
     `grad`: one of them requires a gradient.
     """
+    if inputs[0].dim() > _MOST_DIMS and inputs[0].layout == torch.strided:
+        return _run(way, tuple(each.reshape(-1) for each in inputs), high, grad).view(inputs[0].shape)
     if not _QUICK and not high:
         return way.stock(*inputs)
     try:
         if watched():
-            return way.op(*inputs, high)
+            # A program that is exported is run where nobody knows our operators.
+            portable = not high and _compiling() and torch.compiler.is_exporting()
+            return way.stock(*inputs) if portable else way.op(*inputs, high)
         if not (grad and torch.is_grad_enabled()):
             return way.plain(*inputs, high)
-        if not high and inputs[0].numel() <= way.small:
+        if not high and (inputs[0].numel() <= way.small or any(each.is_inference() for each in inputs)):
             return way.stock(*inputs)
         return way.op(*inputs, high) if way.record is None else way.record(*inputs, high)
     except NotImplementedError:
@@ -134,9 +142,14 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     # The short way of small calls; what it does not settle is looked at more closely below.
     if way is not None and accuracy == "default" and out is None and isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         if x.requires_grad:
-            if x.numel() <= way.small and _records() and not _compiling():
+            if not _compiling() and not tracing() and x.numel() <= way.small and _records():
                 return way.stock(x)
-        elif _QUICK and x.dtype in _DTYPES and x.is_cpu and not (_compiling() or _transformed() or dual_level()):
+        elif (
+            _QUICK
+            and x.dtype in _DTYPES
+            and x.is_cpu
+            and not (_compiling() or _transformed() or dual_level() or tracing())
+        ):
             try:
                 return way.plain(x)
             except RuntimeError:
@@ -161,12 +174,12 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
         and isinstance(up, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]
     ):
         if gate.requires_grad or up.requires_grad:
-            small = gate.numel() <= way.small and _records() and not _compiling()
+            small = not _compiling() and not tracing() and gate.numel() <= way.small and _records()
             if small and gate.shape == up.shape and gate.dtype is up.dtype and gate.is_cpu and up.is_cpu:
                 return way.stock(gate, up)
         elif _QUICK and gate.dtype in _DTYPES and gate.is_cpu and up.is_cpu:
             try:
-                if not (_compiling() or _transformed() or dual_level()):
+                if not (_compiling() or _transformed() or dual_level() or tracing()):
                     return way.plain(gate, up)
             except RuntimeError:
                 pass
@@ -199,9 +212,27 @@ def _refused(name: str, gate: Tensor, up: Tensor) -> Tensor:
 
 def into(name: str, inputs: tuple[Tensor, ...], high: bool, out: Tensor) -> Tensor:
     """Write to `out`, which may be one of the inputs; any other overlap is refused."""
+    _check_out(name, inputs, out)
+    first = inputs[0]
+    way = _WAYS.get(name)
+    if way is None or not first.is_cpu or first.dtype not in _DTYPES:
+        return _copied(name, getattr(activations, name)(*inputs), out)
+    if out.is_neg():  # torch writes to what it negates by a copy, and not for an operator that returns nothing
+        return out.copy_(into(name, inputs, high, torch.empty(out.shape, dtype=out.dtype)))
+    try:
+        way.out(*inputs, high, out=out)
+    except RuntimeError as error:
+        raise GatewiseError(str(error).splitlines()[0].replace(f"gatewise::{name}_out", name)) from None
+    return out
+
+
+def _check_out(name: str, inputs: tuple[Tensor, ...], out: Tensor) -> None:
     first = inputs[0]
     if not isinstance(out, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GatewiseError(f"{name}: out must be a tensor, got {type(out).__name__}")
+    for each in (*inputs, out):
+        if each.is_nested or each.layout != torch.strided:
+            raise GatewiseError(f"{name}: out= is for dense tensors, got {'nested' if each.is_nested else each.layout}")
     if out.shape != first.shape or out.dtype != first.dtype:
         wanted, got = f"{list(first.shape)} of {first.dtype}", f"{list(out.shape)} of {out.dtype}"
         raise GatewiseError(f"{name}: out must be {wanted}, got {got}")
@@ -209,14 +240,15 @@ def into(name: str, inputs: tuple[Tensor, ...], high: bool, out: Tensor) -> Tens
         raise GatewiseError(f"{name}: out must be on {first.device}, got {out.device}")
     if torch.is_grad_enabled() and any(each.requires_grad for each in (*inputs, out)):
         raise GatewiseError(f"{name}: out= records no gradient; leave it out, or call under torch.no_grad()")
-    way = _WAYS.get(name)
-    if way is None or not first.is_cpu or first.dtype not in _DTYPES:
-        return out.copy_(getattr(activations, name)(*inputs))
+    if dual_level() and (_transformed() or any(has_tangent(each) for each in (*inputs, out))):
+        raise GatewiseError(f"{name}: out= carries no forward-mode derivative; leave it out")
+
+
+def _copied(name: str, result: Tensor, out: Tensor) -> Tensor:
     try:
-        way.out(*inputs, high, out=out)
-    except RuntimeError as error:
-        raise GatewiseError(str(error).splitlines()[0].replace(f"gatewise::{name}_out", name)) from None
-    return out
+        return out.copy_(result)
+    except RuntimeError as error:  # an output that overlaps itself
+        raise GatewiseError(f"{name}: out: {str(error).splitlines()[0]}") from None
 
 
 def gelu(x: Tensor, approximate: str = "none", *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
@@ -236,17 +268,17 @@ def gelu(x: Tensor, approximate: str = "none", *, accuracy: str = "default", out
 
 
 def gelu_tanh(x: Tensor, *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
-    """The tanh form of gelu. `accuracy`, `out` and what is raised: as for `gelu`."""
+    """The tanh form of gelu. `accuracy` and `out` as for `gelu`. Raises `GatewiseError` as it does."""
     return _scalar("gelu_tanh", x, accuracy, out)
 
 
 def silu(x: Tensor, *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
-    """x * sigmoid(x). `accuracy`, `out` and what is raised: as for `gelu`."""
+    """x * sigmoid(x). `accuracy` and `out` as for `gelu`. Raises `GatewiseError` as it does."""
     return _scalar("silu", x, accuracy, out)
 
 
 def quick_gelu(x: Tensor, *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
-    """x * sigmoid(1.702 x). `accuracy`, `out` and what is raised: as for `gelu`."""
+    """x * sigmoid(1.702 x). `accuracy` and `out` as for `gelu`. Raises `GatewiseError` as it does."""
     return _scalar("quick_gelu", x, accuracy, out)
 
 
@@ -267,12 +299,12 @@ def geglu(
 
 
 def geglu_tanh(gate: Tensor, up: Tensor, *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
-    """gelu_tanh(gate) * up. `accuracy`, `out` and what is raised: as for `geglu`."""
+    """gelu_tanh(gate) * up. `accuracy` and `out` as for `geglu`. Raises `GatewiseError` as it does."""
     return _gate("geglu_tanh", gate, up, accuracy, out)
 
 
 def swiglu(gate: Tensor, up: Tensor, *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
-    """silu(gate) * up. `accuracy`, `out` and what is raised: as for `geglu`."""
+    """silu(gate) * up. `accuracy` and `out` as for `geglu`. Raises `GatewiseError` as it does."""
     return _gate("swiglu", gate, up, accuracy, out)
 
 
@@ -287,14 +319,17 @@ def swiglu_clamped(
 ) -> Tensor:
     """gpt-oss' swiglu: (clip(up, -limit, limit) + 1) * g * sigmoid(alpha g), g = min(gate, limit).
 
-    The kernel is of the default `limit` and `alpha`; others run in torch. `accuracy`, `out` and what is raised: as for
-    `geglu`; also a limit that is not positive.
+    The kernel is of the default `limit` and `alpha`; others run in torch. `accuracy` and `out` as for `geglu`. Raises
+    `GatewiseError` as it does, and for a limit that is not positive.
     """
     if limit == 7.0 and alpha == 1.702:
         return _gate("swiglu_clamped", gate, up, accuracy, out)
     _high(accuracy)
     result = activations.swiglu_clamped(gate, up, limit, alpha)
-    return result if out is None else out.copy_(result)
+    if out is None:
+        return result
+    _check_out("swiglu_clamped", (gate, up), out)
+    return _copied("swiglu_clamped", result, out)
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {

@@ -145,6 +145,12 @@ class Linear(nn.Linear):
         self._packed = None
         super()._load_from_state_dict(*args, **kwargs)
 
+    def __prepare_scriptable__(self) -> nn.Linear:
+        """What torch.jit.script compiles in its place: a stock layer around the same Parameters."""
+        plain = nn.Linear(self.in_features, self.out_features, device="meta").train(self.training)
+        plain.weight, plain.bias = self.weight, self.bias
+        return plain
+
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_packed": None}  # opaque to pickle and to copy
 

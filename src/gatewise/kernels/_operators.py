@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 
 from ._autograd import differentiable
 from ._library import functions, load
@@ -111,9 +112,20 @@ def _define(library: torch.library.Library, name: str, *, gate: bool) -> None:
     library.define(f"{name}_backward(Tensor grad, {inputs}) -> {'(Tensor, Tensor)' if gate else 'Tensor'}", tags=tag)
     library.define(f"{name}_backward_out(Tensor grad, {inputs}, *, {gradients}) -> ()", tags=tag)
     library.impl(f"{name}.no_grad", torch.library.fallthrough_kernel, "Autograd")
+    _record_differentiable(library, getattr(torch.ops.gatewise, name))
     for suffix in ("_out", "_backward_out"):
         _define_writing(library, getattr(torch.ops.gatewise, name + suffix).default)
     (_define_gate if gate else _define_scalar)(library, name)
+
+
+def _record_differentiable(library: torch.library.Library, packet: Any) -> None:
+    """What `make_fx` records of a call without a gradient is the operator that has one: who runs it may ask."""
+
+    def recorded(mode: Any, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with mode:
+            return packet.default(*args, **(kwargs or {}))
+
+    torch.library.register_torch_dispatch(packet.no_grad, ProxyTorchDispatchMode, recorded, lib=library)
 
 
 def _define_writing(library: torch.library.Library, op: Any) -> None:
@@ -144,10 +156,20 @@ def _check(first: Tensor, *others: Tensor) -> None:
 def _like(first: Tensor, *others: Tensor) -> Tensor:
     """Empty, with the strides that the kernels give a result; see `new_strides` in csrc/torch_ops.cpp."""
     _check(first, *others)
-    alike = all(other.stride() == first.stride() for other in others)
-    if not first.is_contiguous() and alike and _dense(first):
+    if _kept(first, others):
         return torch.empty_strided(first.shape, first.stride(), dtype=first.dtype, device=first.device)
     return torch.empty(first.shape, dtype=first.dtype, device=first.device)
+
+
+def _kept(first: Tensor, others: Sequence[Tensor]) -> bool:
+    """Do the inputs give their strides to the result? No where they depend on data, and so on nothing that is known."""
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    try:
+        alike = all(other.stride() == first.stride() for other in others)
+        return not first.is_contiguous() and alike and _dense(first)
+    except GuardOnDataDependentSymNode:
+        return False
 
 
 def _dense(x: Tensor) -> bool:
