@@ -1,6 +1,6 @@
 """Checks that a built wheel holds every file of the package, the native kernels, and nothing else.
 
-    python .ci/check_wheel.py FILE.whl
+python .ci/check_wheel.py FILE.whl
 """
 
 import re
