@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from gatewise.core import GatewiseError
+from gatewise.core import GatewiseError, unknown_name
 
 from ._arguments import DEFAULT_OUT
 from ._progress import Progress
@@ -110,11 +110,13 @@ def _tables(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def _arm(named: str) -> str | dict[str, str]:
     """`swiglu`, `swiglu:none` (another matching), `swiglu:gatewise` (another kernel), each in a row of its own."""
-    from gatewise.study import KERNELS
+    from gatewise.study import KERNELS, MATCHINGS
 
     name, *words = named.split(":")
     arm = {"name": name, "label": name}
     for word in words:
+        if word not in (*MATCHINGS, *KERNELS):
+            raise unknown_name(f"matching or kernel of the arm {name!r}:", word, (*MATCHINGS, *KERNELS))
         if word in KERNELS:
             arm |= {"kernel": word, "label": f"{arm['label']}+{word}"}
         else:

@@ -19,6 +19,7 @@ from ._evaluate import read_study as read_study
 from ._executor import Executor as Executor
 from ._executor import running_on as running_on
 from ._plan import KERNELS as KERNELS
+from ._plan import MATCHINGS as MATCHINGS
 from ._plan import Arm as Arm
 from ._plan import Judge as Judge
 from ._plan import Measure as Measure
