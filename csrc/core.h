@@ -16,6 +16,17 @@ struct Call {
     bool stream;  // write around the caches
 };
 
+// y = x W^T, x of `rows` by `cols` numbers, rows of each operand `stride` elements apart.
+struct Product {
+    int64_t rows, cols;
+    const void *x, *w;
+    void* y;
+    int64_t x_stride, w_stride, y_stride;
+};
+
+// Columns begin to end of y.
+using ProductKernel = void (*)(const Product&, int64_t begin, int64_t end);
+
 // Elements begin to end, counted along the rows.
 using Kernel = void (*)(const Call&, int64_t begin, int64_t end);
 
@@ -33,6 +44,7 @@ enum Function {
 
 struct Kernels {
     Kernel kernel[num_functions][num_directions][num_precisions];
+    ProductKernel few_rows[2];  // bfloat16, float32
 };
 
 extern const Kernels kernels_plain;

@@ -2,11 +2,12 @@
 // compiled for this machine can be chosen by the linker for another.
 #include "simd_avx2.h"
 #include "loops.h"
+#include "few_rows.h"
 
 namespace gatewise {
 
 const Kernels kernels_avx2 = {{
 #include "functions.def"
-}};
+}, GATEWISE_FEW_ROWS};
 
 }  // namespace gatewise

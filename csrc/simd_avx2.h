@@ -70,6 +70,12 @@ GATEWISE_INLINE Float lookup(const float (&row)[8], Index i) {
 
 using Floats = Twice<Float>;
 
+GATEWISE_INLINE float total(Float a) {  // of its numbers
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
 // bfloat16, 16 at a time: the even elements in one vector and the odd ones in the other, which costs no shuffle.
 struct Pair {
     static constexpr int width = 16;

@@ -70,6 +70,8 @@ GATEWISE_INLINE Float lookup(const float (&row)[16], Index i) {
 
 using Floats = Twice<Float>;
 
+GATEWISE_INLINE float total(Float a) { return _mm512_reduce_add_ps(a.v); }  // of its numbers
+
 // bfloat16, 32 at a time: the even elements in one vector and the odd ones in the other, which costs no shuffle.
 struct Pair {
     static constexpr int width = 32;

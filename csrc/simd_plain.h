@@ -70,6 +70,8 @@ GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return m.v ? yes : n
 
 using Floats = Float;
 
+GATEWISE_INLINE float total(Float a) { return static_cast<float>(a.v); }  // the sum of its numbers
+
 // Two bfloat16 vectors, in any order as long as load and store agree.
 struct Pair {
     static constexpr int width = 2;

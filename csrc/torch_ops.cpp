@@ -276,6 +276,52 @@ void boxed(StableIValue* stack, uint64_t, uint64_t) {
         for (int i = 0; i < num_out; ++i) stack[i] = give(out[i]);
 }
 
+// few_rows(Tensor x, Tensor weight) -> Tensor: x W^T of two matrices of one dtype.
+struct ProductTask {
+    ProductKernel kernel;
+    Product product;
+};
+void work_on_columns(int64_t begin, int64_t end, void* context) {
+    const ProductTask& task = *static_cast<ProductTask*>(context);
+    task.kernel(task.product, begin, end);
+}
+
+void boxed_few_rows(StableIValue* stack, uint64_t, uint64_t) {
+    Owned in[2] = {take(stack[0]), take(stack[1])}, copies[2];
+    View v[2];
+    for (int i = 0; i < 2; ++i) {
+        v[i] = view(in[i].handle);
+        if (!on_cpu(in[i].handle)) fail("gatewise::few_rows: every tensor has to be on the CPU");
+    }
+    const int32_t type = dtype(in[0].handle);
+    if ((type != type_float32 && type != type_bfloat16) || dtype(in[1].handle) != type)
+        fail("gatewise::few_rows: two tensors of float32 or of bfloat16 expected");
+    if (v[0].dims != 2 || v[1].dims != 2 || v[0].sizes[1] != v[1].sizes[1])
+        fail("gatewise::few_rows: shapes " + shape(v[0]) + " and " + shape(v[1]) + " do not match");
+    for (int i = 0; i < 2; ++i) {
+        if (v[i].sizes[1] > 1 && v[i].strides[1] != 1) {
+            copies[i] = contiguous(in[i].handle);
+            v[i] = view(copies[i].handle);
+        }
+    }
+    const int64_t sizes[2] = {v[0].sizes[0], v[1].sizes[0]}, strides[2] = {sizes[1] > 1 ? sizes[1] : 1, 1};
+    View result;
+    result.dims = 2, result.sizes = sizes;
+    Owned y = empty(result, strides, type);
+    if (sizes[0] && sizes[1]) {
+        ProductTask task{current().kernels->few_rows[type == type_float32],
+                         {sizes[0], v[0].sizes[1], v[0].data, v[1].data, view(y.handle).data, v[0].strides[0],
+                          v[1].strides[0], strides[0]}};
+        const int64_t numbers = v[0].sizes[1] > 0 ? v[0].sizes[1] : 1, columns = grain / numbers + 1;
+        if (sizes[1] <= columns) {
+            work_on_columns(0, sizes[1], &task);
+        } else {
+            check(shim.torch_parallel_for(0, sizes[1], columns, work_on_columns, &task), "parallel_for");
+        }
+    }
+    stack[0] = give(y);
+}
+
 constexpr Boxed operators[num_functions][num_kinds] = {
 #define ALL(name) {boxed<name, plain>, boxed<name, no_grad>, boxed<name, into>, boxed<name, gradient>, boxed<name, gradient_into>},
 #define SCALAR(name, formula) ALL(name)
@@ -319,5 +365,5 @@ GATEWISE_EXPORT const char* gatewise_register(void* const* addresses) {
             if (shim.torch_library_impl(library, name, operators[f][kind], abi_version)) return name;
         }
     }
-    return nullptr;
+    return shim.torch_library_impl(library, "few_rows", boxed_few_rows, abi_version) ? "few_rows" : nullptr;
 }

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from . import _block_packed, _blocked, _choice, _linear_questions
+from . import _block_few, _block_packed, _blocked, _choice, _linear_questions
 from ._block_packed import Cache, packable
 from ._blocked import Recipe, Ways, Weights
 
@@ -37,6 +37,8 @@ def candidates(
     found: dict[str, Callable[[], object]] = {"torch": lambda: _blocked.stock(block.activation, rows, leaves)}
     if rows.shape[0] <= ROWS:  # beyond it the hidden activation is not to be whole
         found["native"] = lambda: _blocked.plain(block.activation, block.accuracy, rows, leaves)
+    if rows.shape[0] <= _block_few.FEW and _block_few.available():
+        found["rows"] = lambda: inference(block, "rows", rows, weights)
     if block.pack and packable(weights, dtype):
         found["packed"] = lambda: inference(block, "packed", rows, weights)
     found["blocked"] = lambda: inference(block, "blocked", rows, weights)
@@ -77,8 +79,10 @@ def settled(question: str, key: Mapping[str, object]) -> Mapping[str, float]:
 
 
 def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tensor:
-    """`packed` or `blocked` on rows [n, d], in their dtype; `blocked` also where packing is not to be had."""
+    """`rows`, `packed` or `blocked` on rows [n, d], in their dtype; `blocked` where the others are not to be had."""
     dtype = rows.dtype
+    if way == "rows" and _block_few.available():
+        return _block_few.runs(block.activation, weights.to(dtype), high=block.accuracy == "high")(rows)
     if way == "packed" and packable(weights, dtype):
         return _block_packed.evaluate(packed_recipe(block), rows, block.cache.get(weights, dtype))
     return _blocked.evaluate(recipe(block, rows, weights, training=False), rows, weights.to(dtype))

@@ -14,7 +14,7 @@ from torch.nn.modules import module as modules
 
 from gatewise import activations
 
-from . import _block_candidates, _block_packed, _blocked, _choice
+from . import _block_candidates, _block_few, _block_packed, _blocked, _choice
 from ._autograd import PRIVATE, dual_level, raw, tracing
 from ._block_candidates import Settings
 from ._block_packed import packable
@@ -150,21 +150,21 @@ def _runs(block: Block, x: Tensor, way: str, weights: Weights) -> Run:
         return _linears(block, way, weights)
     dim, ndim = x.shape[-1], x.ndim
     shape = (*x.shape[:-1], weights.down.shape[0])
+    on_rows = _on_rows(block, x, way, weights)
+    if ndim == 2:
+        return on_rows
+    return lambda x: on_rows(x.reshape(-1, dim)).view(shape)
+
+
+def _on_rows(block: Block, x: Tensor, way: str, weights: Weights) -> Run:
+    if way == "rows" and _block_few.available():
+        return _block_few.runs(block.activation, weights, high=block.accuracy == ACCURACIES[1])
     if way == "packed" and packable(weights, x.dtype):
         how = _block_candidates.packed_recipe(block)
         kept, dtype = block.cache, x.dtype
-
-        def rows(x: Tensor) -> Tensor:
-            return _block_packed.evaluate(how, x, kept.get(weights, dtype))
-    else:
-        recipe = _block_candidates.recipe(block, x.reshape(-1, dim), weights, training=False)
-
-        def rows(x: Tensor) -> Tensor:
-            return _blocked.evaluate(recipe, x, weights)
-
-    if ndim == 2:
-        return rows
-    return lambda x: rows(x.reshape(-1, dim)).view(shape)
+        return lambda x: _block_packed.evaluate(how, x, kept.get(weights, dtype))
+    recipe = _block_candidates.recipe(block, x.reshape(-1, x.shape[-1]), weights, training=False)
+    return lambda x: _blocked.evaluate(recipe, x, weights)
 
 
 def _linears(block: Block, way: str, weights: Weights) -> Run:

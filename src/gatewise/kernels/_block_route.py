@@ -21,7 +21,7 @@ from ._linear_questions import MOST_BITS
 from ._modules import Activation, GatedUnit
 from ._surroundings import watched
 
-INFERENCE = ("torch", "native", "packed", "blocked")
+INFERENCE = ("torch", "native", "rows", "packed", "blocked")
 TRAINING = ("torch", "native", "save", "recompute")
 PATHS = tuple(dict.fromkeys((*INFERENCE, *TRAINING)))
 SMALL = 2**20

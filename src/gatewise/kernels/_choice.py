@@ -36,7 +36,7 @@ QUESTIONS = {
     "linear.by_input": ("torch", "onednn"),
     "linear.by_weight": ("torch", "onednn"),
     "linear.inference": ("torch", "onednn", "packed"),
-    "ffn.inference": ("torch", "native", "packed", "blocked"),
+    "ffn.inference": ("torch", "native", "rows", "packed", "blocked"),
     "ffn.training": ("torch", "native", "save", "recompute"),
 }
 """Every question that the kernels ask, and the ways that answer it, the stock one first."""

@@ -24,6 +24,7 @@ class FeedForward(activations.FeedForward):
 
     - `torch`: the stock block.
     - `native`: torch's linears, the activation in one native pass.
+    - `rows` (inference): for few tokens, products that read the weights once, where they lie.
     - `packed` (inference): the projections in one product, weights in oneDNN's own order, many tokens in blocks of
       rows, so that the hidden activation is never whole in memory. **The packed weights take as much memory as the
       weights again** (`packed_bytes`); `pack=False`, an attribute, does without. They are made anew when the weights

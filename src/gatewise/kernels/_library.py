@@ -16,7 +16,7 @@ OVERRIDE = "GATEWISE_NATIVE"
 ISA = "GATEWISE_ISA"
 """Environment variable: one of `INSTRUCTION_SETS`, for the library that is loaded next."""
 INSTRUCTION_SETS = ("avx512", "avx2", "plain")
-INTERFACE = 2
+INTERFACE = 3
 """What the library answers, so that one that was built from other sources is not taken for ours."""
 
 

@@ -66,6 +66,7 @@ def register() -> dict[str, bool]:
     library = _registered.library = torch.library.Library("gatewise", "FRAGMENT")
     for name, gate in found.items():
         _define(library, name, gate=gate)
+    _define_few_rows(library)
     wrong = core.gatewise_register(addresses)
     if wrong is not None:
         _registered.reason = f"torch refused the operator {wrong.decode()}"
@@ -99,6 +100,15 @@ def _addresses(core: ctypes.CDLL) -> Any:
             return None
         found.append(ctypes.cast(function, ctypes.c_void_p).value or 0)
     return (ctypes.c_void_p * len(found))(*found)
+
+
+def _define_few_rows(library: torch.library.Library) -> None:
+    """x W^T for few rows of x, without a gradient: for a block at inference (`_block_few`)."""
+    library.define("few_rows(Tensor x, Tensor weight) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl("few_rows", torch.library.fallthrough_kernel, "Autograd")
+    torch.library.register_fake(
+        "gatewise::few_rows", lambda x, weight: x.new_empty(x.shape[0], weight.shape[0]), lib=library
+    )
 
 
 def _define(library: torch.library.Library, name: str, *, gate: bool) -> None:
