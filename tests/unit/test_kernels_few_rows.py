@@ -109,3 +109,12 @@ def test_a_block_of_few_tokens_is_the_stock_block(activation: str, dtype: torch.
             stock.down.weight.mul_(1.5)  # the weights are read where they lie
             torch.testing.assert_close(ours(x), stock(x), rtol=10 * rounding, atol=2 * rounding)
         assert ours(x).requires_grad
+
+
+def test_a_named_way_that_is_not_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = FeedForward(48, 80, path="rows").eval()
+    monkeypatch.setattr("gatewise.kernels._block_few.available", lambda: False)
+    with torch.no_grad():
+        x = torch.ones(2, 48)
+        torch.testing.assert_close(block(x), activations.FeedForward.forward(block, x), rtol=1e-4, atol=1e-5)
+        assert block.path_of(x) == "blocked: path='rows', which needs the native kernels"

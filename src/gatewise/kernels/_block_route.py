@@ -10,10 +10,10 @@ from torch.nn.modules import module as modules
 
 from gatewise import activations
 
-from . import _choice, _cuda, _products
+from . import _block_few, _choice, _cuda, _products
 from ._autograd import PRIVATE, dual_level, tracing
 from ._block_candidates import candidates, settled
-from ._block_packed import Cache
+from ._block_packed import Cache, packable
 from ._block_quick import changed
 from ._blocked import Weights
 from ._linear import Linear
@@ -230,6 +230,10 @@ def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[st
     """The way that is named, or measured, and why."""
     training, first = place.training, weights.first
     if place.path is not None and place.path in (TRAINING if training else INFERENCE):
+        if place.path == "rows" and not _block_few.available():
+            return _choice.note(place, "blocked"), "path='rows', which needs the native kernels"
+        if place.path == "packed" and not packable(weights, place.dtype):
+            return _choice.note(place, "blocked"), "path='packed', and these weights cannot be packed"
         return _choice.note(place, place.path), f"path={place.path!r}"
     question = "ffn.training" if training else "ffn.inference"
     is_forced = _choice.is_forced("ffn") and bool({"ffn", question} & _choice.asked().keys())
