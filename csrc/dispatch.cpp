@@ -88,7 +88,7 @@ const InstructionSet& current() { return *in_use; }
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised with every change to what Python calls or to the operators that are registered.
-GATEWISE_EXPORT int gatewise_interface() { return 3; }
+GATEWISE_EXPORT int gatewise_interface() { return 4; }
 
 GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
 
@@ -104,4 +104,7 @@ GATEWISE_EXPORT bool gatewise_function_is_gate(int i) { return gatewise::functio
 GATEWISE_EXPORT void gatewise_run(int function, int direction, int precision, const gatewise::Call* call, int64_t begin,
                                   int64_t end) {
     gatewise::current().kernels->kernel[function][direction][precision](*call, begin, end);
+}
+GATEWISE_EXPORT void gatewise_few_rows(int precision, const gatewise::Product* product, int64_t begin, int64_t end) {
+    gatewise::current().kernels->few_rows[precision != gatewise::bfloat16](*product, begin, end);
 }

@@ -17,6 +17,17 @@ GATEWISE_INLINE F piecewise(const float (&rows)[n][count], I row, F t) {
     }
 }
 
+// The same with as many rows again.
+template <int i = 0, class F, class I, int n, int count>
+GATEWISE_INLINE F piecewise(const float (&rows)[n][count], const float (&more)[n][count], I row, F t) {
+    if constexpr (i + 1 == n) {
+        return lookup(rows[i], more[i], row);
+    } else {
+        const F higher = piecewise<i + 1>(rows, more, row, t);
+        return fma(higher, t, lookup(rows[i], more[i], row));
+    }
+}
+
 // exp(a^2 / 2) Q(a), 0 <= a < 15.
 template <Level level, class F>
 GATEWISE_INLINE F mills(F a) {
@@ -46,7 +57,12 @@ GATEWISE_INLINE F density(F a) {
     return power<level, 64>(h, half, F(1.0f), fma(h, F(-HALF_LOG2E_LOW), fms(a, a, h) * half));
 }
 
-constexpr float FAR = 14.9f;  // beyond it both are 0
+template <Level level>
+constexpr float less_for(float factor) {
+    return level == Level::coarse ? factor * (1.0f - 2 * NEXT) : factor;
+}
+
+constexpr float FAR = 14.6f;  // beyond it both are 0
 
 // Right everywhere, to the last subnormal number.
 template <Level level, bool want_value, bool want_slope, class F>
@@ -54,7 +70,7 @@ GATEWISE_INLINE Result<F> far(F x) {
     const F a = min(F(FAR), abs(x)), m = mills<level>(a);
     const F e = density<level>(a);
     Result<F> both;
-    if constexpr (want_value) both.value = fnma(a * m * e, F(LOWER), right_part(x));
+    if constexpr (want_value) both.value = fnma(a * m * e, F(less_for<level>(LOWER)), right_part(x));
     if constexpr (want_slope) both.slope = turned(x, fnma(a, F(INV_SQRT_2PI), m) * e, F(LOWER));
     return both;
 }
@@ -78,11 +94,21 @@ GATEWISE_PICK(NEAR)
 GATEWISE_PICK(ROWS_A_UNIT)
 #undef GATEWISE_PICK
 
-template <Level level, bool want_value, bool want_slope, class F>
-GATEWISE_INLINE Result<F> near(F x) {
-    const F a = min(F(NEAR<level, F::rows>()), abs(x)), per_unit(ROWS_A_UNIT<level, F::rows>());
-    // The low bits of a sum with 2^23 are the row, and t is the distance from its end, -1 <= t <= 0, where all terms have one
-    // sign: around the middle rounding would be magnified.
+// How far from 0 the rows above are as accurate as `high` asks.
+template <int rows>
+constexpr float LEFT = rows == 16 ? LEFT_HIGH_16 : LEFT_HIGH_8;
+
+// Where a number lies in a table: its row in the low bits of a number, and how far into it.
+template <class F>
+struct Place {
+    F row, t;
+};
+
+// The low bits of a sum with 2^23 are the row, and t is the distance from its end, -1 <= t <= 0, where all terms have one
+// sign: around the middle rounding would be magnified.
+template <Level level, class F>
+GATEWISE_INLINE Place<F> place(F a) {
+    const F per_unit(ROWS_A_UNIT<level, F::rows>());
     F shifted, end;
     if constexpr (F::rows == 8 && level == Level::high) {
         const F magic(0x1.8p23f);  // below 2^23 there are halves
@@ -92,11 +118,70 @@ GATEWISE_INLINE Result<F> near(F x) {
         shifted = fma(a, per_unit, F(0x1p23f));  // the first begins at -1/2
         end = shifted - F(0x1p23f - 0.5f);
     }
-    const F t = fms(a, per_unit, end);
-    const auto row = bits(shifted);
+    return {shifted, fms(a, per_unit, end)};
+}
+
+// `bounded`: no |x| is beyond NEAR.
+template <Level level, bool want_value, bool want_slope, bool bounded, class F>
+GATEWISE_INLINE Result<F> near(F x) {
+    const F a = bounded ? abs(x) : min(F(NEAR<level, F::rows>()), abs(x));
+    const Place<F> at = place<level>(a);
+    const auto row = bits(at.row);
     Result<F> both;
-    if constexpr (want_value) both.value = fnma(a, piecewise(TAIL<level, F::rows>(), row, t), right_part(x));
-    if constexpr (want_slope) both.slope = turned(x, piecewise(SLOPE<level, F::rows>(), row, t));
+    const F by = level == Level::coarse ? a * F(less_for<level>(1.0f)) : a;
+    if constexpr (want_value) both.value = fnma(by, piecewise(TAIL<level, F::rows>(), row, at.t), right_part(x));
+    if constexpr (want_slope) both.slope = turned(x, piecewise(SLOPE<level, F::rows>(), row, at.t));
+    return both;
+}
+
+// Beyond LEFT the rows are of equal width in a^2.
+template <class F>
+GATEWISE_INLINE Place<F> far_place(F a) {
+    if constexpr (F::rows == 16) {
+        const F shifted = fma(a * a, F(FAR_ROWS_16), F(0x1p23f + 16.0f - FAR_FIRST_16));  // bit 4: the other half
+        return {shifted, a - lookup(FAR_END_16, bits(shifted))};
+    } else {
+        const F shifted = fma(a * a, F(FAR_ROWS_8), F(0x1p23f + 8.0f - FAR_FIRST_8));
+        return {shifted, a - lookup(FAR_END_8, bits(shifted))};
+    }
+}
+
+// Right everywhere, and for |x| up to LEFT what `near` gives. Beyond, other rows hold the fourth roots of Q and -D, and products
+// undo them: a polynomial of that degree follows no tail that falls by a thousand in a row.
+template <bool want_value, bool want_slope, class F>
+GATEWISE_INLINE Result<F> wide(F x) {
+    const F a = min(F(FAR), abs(x));
+    const auto out = less(F(LEFT<F::rows>), a);
+    Result<F> both;
+    if constexpr (F::rows == 16) {  // both kinds of rows at once
+        const Place<F> in = place<Level::high>(a), beyond = far_place(a);
+        const auto row = bits(select(out, beyond.row, in.row));
+        const F t = select(out, beyond.t, in.t);
+        if constexpr (want_value) {
+            const F p = piecewise(TAIL_HIGH_16, TAIL_FAR_16, row, t), two = p * p;
+            both.value = fnma(select(out, a * two, a), select(out, two, p), right_part(x));
+        }
+        if constexpr (want_slope) {
+            const F p = piecewise(SLOPE_HIGH_16, SLOPE_FAR_16, row, t), two = p * p;
+            both.slope = turned(x, select(out, fnma(two, two, F(0.0f)), p));
+        }
+    } else {
+        const Place<F> beyond = far_place(a);
+        const auto far_row = bits(beyond.row);
+        [[maybe_unused]] F far_tail, far_slope;
+        if constexpr (want_value) far_tail = piecewise(TAIL_FAR_8, far_row, beyond.t);
+        if constexpr (want_slope) far_slope = piecewise(SLOPE_FAR_8, far_row, beyond.t);
+        const Place<F> in = place<Level::high>(a);
+        const auto row = bits(in.row);
+        if constexpr (want_value) {
+            const F two = far_tail * far_tail, tail = piecewise(TAIL_HIGH_8, row, in.t);
+            both.value = fnma(select(out, a * two, a), select(out, two, tail), right_part(x));
+        }
+        if constexpr (want_slope) {
+            const F two = far_slope * far_slope, slope = piecewise(SLOPE_HIGH_8, row, in.t);
+            both.slope = turned(x, select(out, fnma(two, two, F(0.0f)), slope));
+        }
+    }
     return both;
 }
 
@@ -109,13 +194,12 @@ GATEWISE_INLINE Result<F> by_logarithm(F x) {
     const F log = piecewise(LOG_TAIL, row, t), near_log = log + F(EXP2_MAGIC);
     const F tail = power_of<Level::coarse>(near_log, log - (near_log - F(EXP2_MAGIC)));
     Result<F> both;
-    both.value = fnma(a * tail, F(LOWER), right_part(x));
+    both.value = fnma(a * tail, F(less_for<Level::coarse>(LOWER)), right_part(x));
     if constexpr (want_slope) both.slope = turned(x, tail * piecewise(LOG_RATIO, row, t), F(LOWER));
     return both;
 }
 
 struct Gelu {
-    static constexpr bool is_short = false;  // next to reading a table
     // Is the fast way right only up to a limit, so that numbers have to be looked at first? At the coarse level with
     // sixteen rows the logarithm serves wherever the value is wanted; for a slope alone it would cost half as much again.
     template <Level level, bool want_value>
@@ -124,15 +208,10 @@ struct Gelu {
         return !(Float::rows == 16 && level == Level::coarse && want_value);
     }
 
-    template <Level level>
-    static constexpr float left() {
-        if constexpr (Float::rows == 16) return LEFT_HIGH_16;
-        return level == Level::high ? LEFT_HIGH_8 : LEFT_COARSE_8;
-    }
-    // For a slope also on the right: 1 - D(NEAR) is not quite 1. A value there is off by 0.6 units of the last place at most.
-    template <Level level, bool slope, class F>
+    template <Level level, class F>
     static GATEWISE_INLINE auto outside(F x) {
-        return slope ? less(F(left<level>()), abs(x)) : less(x, F(-left<level>()));
+        constexpr float left = level == Level::coarse ? LEFT_COARSE_8 : LEFT<F::rows>;
+        return less(F(left), abs(x));
     }
 
     // A number must not depend on its neighbours in the vector, so that only those outside are taken from `far`.
@@ -143,12 +222,15 @@ struct Gelu {
         } else if constexpr (F::rows == 16 && level == Level::coarse && want_value) {
             return by_logarithm<want_slope>(x);
         } else if constexpr (level == Level::standard || !everywhere) {
-            return near<level, want_value, want_slope>(x);
+            return near<level, want_value, want_slope, level != Level::standard>(x);
+        } else if constexpr (level == Level::high) {
+            return wide<want_value, want_slope>(x);
         } else {
-            const Result<F> a = far<level, want_value, want_slope>(x), b = near<level, want_value, want_slope>(x);
+            const Result<F> a = far<level, want_value, want_slope>(x), b = near<level, want_value, want_slope, true>(x);
+            const auto out = outside<level>(x);
             Result<F> both;
-            if constexpr (want_value) both.value = select(outside<level, false>(x), a.value, b.value);
-            if constexpr (want_slope) both.slope = select(outside<level, true>(x), a.slope, b.slope);
+            if constexpr (want_value) both.value = select(out, a.value, b.value);
+            if constexpr (want_slope) both.slope = select(out, a.slope, b.slope);
             return both;
         }
     }

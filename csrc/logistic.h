@@ -58,7 +58,6 @@ struct Tanh {  // z = 2 sqrt(2 / pi) (x + 0.044715 x^3), as in 0.5 (1 + tanh u) 
 
 template <class Logit>
 struct Sigmoidal {
-    static constexpr bool is_short = true;  // next to reading a table
     // Division, not an estimate with a Newton step: on Zen 4 it costs 6 cycles beside the other pipes, and is exact; where
     // a divider is slower, on Intel, look again.
     // With d = 1 + e^|z|: sigmoid(-|z|) = 1 / d = q. As for gelu: max(x, 0) less what the left side is, a q; and the
@@ -70,18 +69,20 @@ struct Sigmoidal {
     template <Level level, bool want_value, bool want_slope, bool everywhere, class F>
     static GATEWISE_INLINE Result<F> evaluate(F x) {
         const F a = min(F(Logit::limit), abs(x)), lower(LOWER);
-        const F d = Logit::template growth<level>(a) + lower;
+        const F d = Logit::template growth<level>(a) + (level == Level::coarse ? F(LOWER * (1.0f + 4 * NEXT)) : lower);
         Result<F> result;
-        [[maybe_unused]] F left;
+        [[maybe_unused]] F left, q;
+        if constexpr (want_value && want_slope) q = divide(F(1.0f), d);
         if constexpr (want_value) {
-            left = divide(a, d);
+            // A second division would be exact; bfloat16 takes it, for its tables hold the value alone as well.
+            left = want_slope && level != Level::coarse ? a * q : divide(a, d);
             result.value = fnma(left, lower, right_part(x));
         }
         if constexpr (want_slope && want_value) {
-            const F q = divide(F(1.0f), d), rest = fnma(q, lower, F(1.0f));
-            result.slope = turned(x, fnma(Logit::times_slope(left, a), rest, q), lower);
+            const F rest = fnma(q, lower, F(1.0f));
+            result.slope = turned(x, fnma(Logit::times_slope(left, a), rest, q) * lower);
         } else if constexpr (want_slope) {  // one step less, and not exact where the slope is a subnormal number
-            const F q = divide(lower, d);
+            q = divide(lower, d);
             result.slope = turned(x, fnma(Logit::times_slope(a * q, a), F(1.0f) - q, q));
         }
         return result;

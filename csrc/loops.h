@@ -99,7 +99,7 @@ constexpr bool limited = Op::Formula::template limited<Op::level, want_value<Op>
 
 template <class Op, class F>
 GATEWISE_INLINE auto outside(const F* in) {
-    return Op::Formula::template outside<Op::level, Op::want_slope>(Op::Clamp::gate(in[0]));
+    return Op::Formula::template outside<Op::level>(Op::Clamp::gate(in[0]));
 }
 template <class Op, bool everywhere, class F>
 GATEWISE_INLINE void apply(const F* in, F* out) {
@@ -213,20 +213,40 @@ struct Span {
         GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) y[i].store(out[i], n);
         advance(n);
     }
-    // A block with a number that the fast way is not right for. Out of line and through memory, so that the loop below
-    // keeps its constants in registers.
-    [[gnu::noinline, gnu::cold]] void rare(int64_t at) const {
-        Block x[Op::num_in], y[Op::num_out];
-        load(x, at);
-        Memory::template apply<Op, true>(x, y);
-        GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) y[i].store(out[i] + at);
+    // From a block with a number that the fast way is not right for to the last of sixteen without one: going back and
+    // forth costs more than they do. Out of line, so that the loop below keeps its constants in registers.
+    template <bool stream, int64_t step>
+    [[gnu::noinline]] static int64_t rare(Span here, int64_t at, int64_t end) {
+        for (int more = 16; more > 0 && at != end; --more, at += step) {
+            Block x[Op::num_in], y[Op::num_out];
+            here.load(x, at);
+            if (Memory::template outside<Op>(x)) more = 16;
+            Memory::template apply<Op, true>(x, y);
+            GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i)
+                stream ? y[i].stream(here.out[i] + at) : y[i].store(here.out[i] + at);
+        }
+        return at;
     }
-    template <bool stream>
+    // A load behind a store whose address has the same low twelve bits waits for it, and arrays of one size that torch
+    // allocates one after the other begin 64 bytes further each: a store is then just ahead of the loads of another
+    // array. The other way round, loads run away from the stores.
+    GATEWISE_INLINE bool downwards() const {
+        int ahead = 0;
+        GATEWISE_UNROLL for (auto* p : in) {
+            GATEWISE_UNROLL for (auto* q : out) {
+                const auto gap = (reinterpret_cast<uintptr_t>(q) - reinterpret_cast<uintptr_t>(p)) % 4096;
+                ahead += (gap > 0 && gap < 512) - (gap > 4096 - 512);
+            }
+        }
+        return ahead > 0;
+    }
+    template <bool stream, bool down>
     GATEWISE_INLINE void blocks(int64_t count) {
-        const int64_t end = count * width;
-        const Span here = *this;  // which `rare` does not see, so that the pointers stay in registers
-        for (int64_t at = 0; at < end; at += width) {
-            for (; at < end; at += width) {
+        constexpr int64_t step = down ? -width : width;
+        const int64_t last = (count - 1) * width, end = down ? -width : last + width;
+        const Span here = *this;  // so that the pointers stay in registers
+        for (int64_t at = down ? last : 0; at != end;) {
+            for (; at != end; at += step) {
                 Block x[Op::num_in], y[Op::num_out];
                 here.load(x, at);
                 if constexpr (limited<Op>) {
@@ -236,37 +256,33 @@ struct Span {
                 GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i)
                     stream ? y[i].stream(here.out[i] + at) : y[i].store(here.out[i] + at);
             }
-            if constexpr (limited<Op>) {
-                if (at < end) rare(at);
-            }
+            if (at == end) break;
+            if constexpr (limited<Op>) at = rare<stream, step>(here, at, end);
         }
-        advance(end);
     }
-    // A lookup is so many instructions that the core looks too few numbers ahead to ask memory in time; 4 KiB is the
-    // next page, where the hardware stops. Within the caches it costs more than it brings.
+    // A lookup is so many instructions that the core looks too few numbers ahead to ask memory in time. 8 KiB are two pages
+    // further, where the hardware does not look. Within the caches it costs more than it brings.
     template <bool stream>
     GATEWISE_INLINE void ahead(int64_t at) const {
         if constexpr (stream)
-            GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) __builtin_prefetch(in[i] + at + 2048, 0, 3);
+            GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) __builtin_prefetch(in[i] + at + 4096, 0, 2);
     }
     static GATEWISE_INLINE Result<Twice<Float>> found(const Entries& table, const Number* x) {
         if constexpr (!Op::want_slope) return {Block::looked_up(table.value, x), {}};
         else if constexpr (!Op::want_value) return {{}, Block::looked_up(table.slope, x)};
         else return Block::looked_up(table.both, x);
     }
-    template <bool stream>
+    template <bool stream, bool down>
     GATEWISE_INLINE void looked_up(int64_t count, const Entries& table) {
-        const int64_t end = count * width;
-        if constexpr (Op::num_in == 1) {
-            for (int64_t at = 0; at < end; at += width) {
-                ahead<stream>(at);
+        constexpr int64_t step = down ? -width : width;
+        const int64_t last = (count - 1) * width, end = down ? -width : last + width;
+        for (int64_t at = down ? last : 0; at != end; at += step) {
+            ahead<stream>(at);
+            if constexpr (Op::num_in == 1) {
                 Block::template look_up<stream>(table.rounded, in[0] + at, out[0] + at);
-            }
-        } else {
-            for (int64_t at = 0; at < end; at += width) {
+            } else {
                 Block x[Op::num_in], y[Op::num_out];
                 Twice<Float> from[Op::num_in], to[Op::num_out];
-                ahead<stream>(at);
                 load(x, at);
                 GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) from[i] = x[i].v;
                 Op::finish(found(table, in[0] + at), from, to);
@@ -275,14 +291,13 @@ struct Span {
                     stream ? y[i].stream(out[i] + at) : y[i].store(out[i] + at);
             }
         }
-        advance(end);
     }
-    template <bool stream>
+    template <bool stream, bool down>
     GATEWISE_INLINE void most(int64_t count, [[maybe_unused]] const Entries* table) {
         if constexpr (Memory::has_tables) {
-            if (table) return looked_up<stream>(count, *table);
+            if (table) return looked_up<stream, down>(count, *table);
         }
-        blocks<stream>(count);
+        blocks<stream, down>(count);
     }
     GATEWISE_INLINE void all(int64_t n, bool stream, const Entries* table) {
         // A store that crosses a cache line costs two; a streaming store must not.
@@ -294,29 +309,28 @@ struct Span {
             n -= head;
         }
         for (auto* p : out) stream = stream && reinterpret_cast<uintptr_t>(p) % line == 0;
+        const int64_t count = n / width;
         if (stream) {
-            most<true>(n / width, table);
+            most<true, false>(count, table);
+        } else if (downwards()) {
+            most<false, true>(count, table);
         } else {
-            most<false>(n / width, table);
+            most<false, false>(count, table);
         }
+        advance(count * width);
         if (n % width) part(n % width);
     }
 };
 
-// From this many numbers on a table is worth fetching into the caches. From memory a short formula is quicker, though:
-// it leaves more of the core's attention to the next loads.
-template <class Op>
-bool worth_a_table(int64_t count, bool stream) {
-    constexpr bool is_short = Op::num_in > 1 && !Op::want_slope && Op::Formula::is_short;
-    return count >= 32768 && !(stream && is_short);
-}
+// From this many numbers on a table is worth fetching into the caches.
+constexpr int64_t worth_a_table = 32768;
 
 template <class Memory, class Op>
 void run(const Call& call, int64_t begin, int64_t end) {
     using Number = typename Memory::Number;
     const typename Span<Memory, Op>::Entries* table = nullptr;
     if constexpr (Memory::has_tables) {
-        if (worth_a_table<Op>(end - begin, call.stream)) {
+        if (end - begin >= worth_a_table) {
             table = &Span<Memory, Op>::Entries::get();
             if constexpr (Op::num_in == 1) table->fetch(table->rounded);
             else if constexpr (!Op::want_slope) table->fetch(table->value);

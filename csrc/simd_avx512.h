@@ -68,6 +68,11 @@ GATEWISE_INLINE Float lookup(const float (&row)[16], Index i) {
     return _mm512_permutexvar_ps(i.v, _mm512_load_ps(row));
 }
 
+// row[i] or more[i - 16], of i mod 32
+GATEWISE_INLINE Float lookup(const float (&row)[16], const float (&more)[16], Index i) {
+    return _mm512_permutex2var_ps(_mm512_load_ps(row), i.v, _mm512_load_ps(more));
+}
+
 using Floats = Twice<Float>;
 
 GATEWISE_INLINE float total(Float a) { return _mm512_reduce_add_ps(a.v); }  // of its numbers

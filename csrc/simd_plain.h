@@ -88,6 +88,9 @@ struct Pair {
         const float f = static_cast<float>(x.v);
         uint32_t u;
         memcpy(&u, &f, sizeof u);
+        // To the odd one of two neighbours, so that rounding again does not take for half way what only lies near it.
+        const double lost = __builtin_fabs(x.v) - __builtin_fabs(static_cast<double>(f));
+        if (!(u & 1) && (lost > 0 || lost < 0)) u += lost > 0 ? 1u : ~0u;
         return static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
     }
     GATEWISE_INLINE void store(uint16_t* p) const {

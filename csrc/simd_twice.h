@@ -105,6 +105,11 @@ GATEWISE_INLINE auto lookup(const float (&row)[n], Both<Index> i) {
     using F = decltype(lookup(row, i.a));
     return Twice<F>{lookup(row, i.a), lookup(row, i.b)};
 }
+template <class Index, int n>
+GATEWISE_INLINE auto lookup(const float (&row)[n], const float (&more)[n], Both<Index> i) {
+    using F = decltype(lookup(row, more, i.a));
+    return Twice<F>{lookup(row, more, i.a), lookup(row, more, i.b)};
+}
 
 }  // namespace
 }  // namespace gatewise

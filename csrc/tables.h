@@ -132,6 +132,62 @@ alignas(64) inline constexpr float SLOPE_HIGH_8[10][8] = {
     {-0x1.ab7504p-11f, -0x1.5e912ep-10f, -0x1.a2dfa6p-10f, 0x1.214cc2p-12f, 0x1.3740cp-16f, 0x1.ff04bep-16f, -0x1.7772fap-20f, -0x1.4e224cp-23f},
     {-0x1.5c47eep-13f, -0x1.29635cp-12f, -0x1.8617d2p-12f, 0x1.1b2fc4p-14f, 0x1.9de256p-18f, 0x1.a2cb0ap-18f, -0x1.fcb8eap-22f, 0x1.654e48p-27f}};
 
+inline constexpr float FAR_ROWS_16 = 0x1.634bf4p-4f, FAR_FIRST_16 = 0x1.8p+1f;
+
+alignas(64) inline constexpr float FAR_END_16[16] = {0x1.9496aap+2f, 0x1.c98498p+2f, 0x1.faa43ap+2f, 0x1.14e418p+3f, 0x1.29290cp+3f, 0x1.3b5c04p+3f, 0x1.4e2c26p+3f, 0x1.5f23eap+3f, 0x1.6fff2ep+3f, 0x1.7e5bbp+3f, 0x1.8effccp+3f, 0x1.9d1018p+3f, 0x1.aa7dd4p+3f, 0x1.b7fcf6p+3f, 0x1.c556c8p+3f, 0x1.d3122p+3f};
+
+// (P(Z > a))^(1/4), by a^2
+alignas(64) inline constexpr float TAIL_FAR_16[8][16] = {
+    {0x1.ba0888p-9f, 0x1.aa826ep-11f, 0x1.883c28p-13f, 0x1.4df262p-15f, 0x1.3d3db6p-17f, 0x1.40bef4p-19f, 0x1.1c987ap-21f, 0x1.0ffa6ap-23f, 0x1.e9bc78p-26f, 0x1.0460bap-27f, 0x1.a58132p-30f, 0x1.9ea8d4p-32f, 0x1.9f8deep-34f, 0x1.8bb22p-36f, 0x1.6e5f14p-38f, 0x1.36fa14p-40f},
+    {-0x1.65a646p-8f, -0x1.8450c4p-10f, -0x1.8a23d2p-12f, -0x1.6de6e4p-14f, -0x1.746caap-16f, -0x1.8f1b5p-18f, -0x1.76d8cap-20f, -0x1.781afap-22f, -0x1.629e1ep-24f, -0x1.879578p-26f, -0x1.4a902ap-28f, -0x1.508432p-30f, -0x1.5c149cp-32f, -0x1.55d26ep-34f, -0x1.45fef8p-36f, -0x1.1d01e6p-38f},
+    {0x1.065a2cp-8f, 0x1.475a88p-10f, 0x1.73e5bap-12f, 0x1.7c4d12p-14f, 0x1.a1980ap-16f, 0x1.dcc286p-18f, 0x1.dc15ep-20f, 0x1.f73bcep-22f, 0x1.f25c98p-24f, 0x1.1e5ef8p-25f, 0x1.f963bap-28f, 0x1.0aa858p-29f, 0x1.1d1ae6p-31f, 0x1.2121eap-33f, 0x1.1c5fa8p-35f, 0x1.005d86p-37f},
+    {-0x1.c1a9cp-10f, -0x1.4de0d2p-11f, -0x1.b19732p-13f, -0x1.ef6a6p-15f, -0x1.28270ap-16f, -0x1.6a9426p-18f, -0x1.831c8ap-20f, -0x1.b0df74p-22f, -0x1.c3e08cp-24f, -0x1.0ee9a4p-25f, -0x1.f538bcp-28f, -0x1.12a22cp-29f, -0x1.30015ap-31f, -0x1.3edcaep-33f, -0x1.43df58p-35f, -0x1.2d916ep-37f},
+    {0x1.d874ecp-12f, 0x1.bfd6b8p-13f, 0x1.586048p-14f, 0x1.c0d40ap-16f, 0x1.27d86ep-17f, 0x1.87dbaep-19f, 0x1.c24f2p-21f, 0x1.0bba4cp-22f, 0x1.279f88p-24f, 0x1.73b496p-26f, 0x1.685a02p-28f, 0x1.9bac0ap-30f, 0x1.d94282p-32f, 0x1.01359cp-33f, 0x1.0e29fap-35f, 0x1.031bacp-37f},
+    {-0x1.033a9cp-14f, -0x1.838a0ap-15f, -0x1.7d655ep-16f, -0x1.29554cp-17f, -0x1.bafd9ep-19f, -0x1.420f1p-20f, -0x1.945c9p-22f, -0x1.01d758p-23f, -0x1.312322p-25f, -0x1.8d7cfp-27f, -0x1.a0f56ep-29f, -0x1.ece52cp-31f, -0x1.241bbp-32f, -0x1.491b06p-34f, -0x1.6709eap-36f, -0x1.6e505p-38f},
+    {0x1.ffd13p-23f, 0x1.a58fd8p-18f, 0x1.2cfa3ap-18f, 0x1.1310d2p-19f, 0x1.caa55cp-21f, 0x1.6cee72p-22f, 0x1.e9763cp-24f, 0x1.4cb4b4p-25f, 0x1.952d9cp-27f, 0x1.2d7108p-28f, 0x1.239d36p-30f, 0x1.78ab4p-32f, 0x1.e81882p-34f, 0x1.207deep-35f, 0x1.416d2p-37f, 0x1.272d8ep-39f},
+    {0x1.e60e78p-19f, 0x1.e1aebap-21f, -0x1.3880e4p-22f, -0x1.cc9cc6p-22f, -0x1.195692p-22f, -0x1.16245ep-23f, -0x1.c72e14p-25f, -0x1.5f5b76p-26f, -0x1.f620fep-28f, -0x1.584da8p-29f, -0x1.c8639cp-31f, -0x1.22f05cp-32f, -0x1.6ba34cp-34f, -0x1.bb02dep-36f, -0x1.09a09cp-37f, -0x1.3ddbc2p-39f}};
+
+// (-GELU'(-a))^(1/4), by a^2
+alignas(64) inline constexpr float SLOPE_FAR_16[8][16] = {
+    {0x1.15c5ecp-7f, 0x1.1d0a66p-9f, 0x1.13dd3ep-11f, 0x1.eb1f82p-14f, 0x1.e356e2p-16f, 0x1.f76d8p-18f, 0x1.cbd2cap-20f, 0x1.c2757p-22f, 0x1.9f2e4ap-24f, 0x1.c20306p-26f, 0x1.741652p-28f, 0x1.7470dp-30f, 0x1.7b438ap-32f, 0x1.6ecf54p-34f, 0x1.58bdaep-36f, 0x1.290416p-38f},
+    {-0x1.ab79f2p-7f, -0x1.f3112ep-9f, -0x1.0c7beep-10f, -0x1.05f5aep-12f, -0x1.1532c2p-14f, -0x1.32d256p-16f, -0x1.2950d4p-18f, -0x1.325376p-20f, -0x1.281e48p-22f, -0x1.4daddep-24f, -0x1.2013bp-26f, -0x1.2aa58ap-28f, -0x1.3a1ffep-30f, -0x1.3988a8p-32f, -0x1.2fb50ap-34f, -0x1.0dab22p-36f},
+    {0x1.2536bcp-7f, 0x1.907ep-9f, 0x1.e784ap-11f, 0x1.07e254p-12f, 0x1.2ea89p-14f, 0x1.66171ap-16f, 0x1.71f8e8p-18f, 0x1.926c3ep-20f, 0x1.995248p-22f, 0x1.e0aca2p-24f, 0x1.b25c12p-26f, 0x1.d33c8cp-28f, 0x1.fc6d5ep-30f, 0x1.063bbcp-31f, 0x1.0624ccp-33f, 0x1.e0581ap-36f},
+    {-0x1.c699fp-9f, -0x1.7e4fe2p-10f, -0x1.0ebadep-11f, -0x1.4b0414p-13f, -0x1.a013f6p-15f, -0x1.09222cp-16f, -0x1.25f2a8p-18f, -0x1.532438p-20f, -0x1.6c6984p-22f, -0x1.bf33acp-24f, -0x1.a84fcap-26f, -0x1.da8afep-28f, -0x1.0b93f2p-29f, -0x1.1dba1ep-31f, -0x1.273534p-33f, -0x1.178c38p-35f},
+    {0x1.8bad16p-11f, 0x1.d02eep-12f, 0x1.92cc96p-13f, 0x1.1e16aep-14f, 0x1.90615ep-16f, 0x1.15c98ap-17f, 0x1.4d0aacp-19f, 0x1.99f99p-21f, 0x1.d35232p-23f, 0x1.2d37eep-24f, 0x1.2c273ep-26f, 0x1.5e6d6ep-28f, 0x1.9ace68p-30f, 0x1.c72044p-32f, 0x1.e6a996p-34f, 0x1.db30d2p-36f},
+    {-0x1.a435fp-15f, -0x1.49cf94p-14f, -0x1.92b948p-15f, -0x1.6143fap-16f, -0x1.1c7a72p-17f, -0x1.b4f656p-19f, -0x1.20f6e6p-20f, -0x1.7f7f12p-22f, -0x1.d5dd6p-24f, -0x1.3aee6p-25f, -0x1.540d68p-27f, -0x1.9b889ep-29f, -0x1.f2e208p-31f, -0x1.1e86a6p-32f, -0x1.3ebdc4p-34f, -0x1.4b06b8p-36f},
+    {-0x1.3e5f98p-16f, 0x1.a51446p-18f, 0x1.117dp-17f, 0x1.3677e4p-18f, 0x1.1c946ep-19f, 0x1.e9d15p-21f, 0x1.5734aap-22f, 0x1.e752bap-24f, 0x1.3587b2p-25f, 0x1.d8bd9ep-27f, 0x1.d9d032p-29f, 0x1.39b4e8p-30f, 0x1.9cd7f8p-32f, 0x1.f4a47ap-34f, 0x1.1c1bd6p-35f, 0x1.0b1e7ep-37f},
+    {0x1.125d7ap-17f, 0x1.014acep-18f, 0x1.5f57d6p-22f, -0x1.4cff62p-21f, -0x1.1bb264p-21f, -0x1.3a2de6p-22f, -0x1.21a7f2p-23f, -0x1.dc78d4p-25f, -0x1.65c514p-26f, -0x1.fd035ep-28f, -0x1.5fc134p-29f, -0x1.cd1a8ap-31f, -0x1.2966a6p-32f, -0x1.7159b2p-34f, -0x1.c59582p-36f, -0x1.156db8p-37f}};
+
+inline constexpr float FAR_ROWS_8 = 0x1.4647f6p-5f, FAR_FIRST_8 = 0x1.p+0f;
+
+alignas(64) inline constexpr float FAR_END_8[8] = {0x1.87f7a8p+2f, 0x1.faa3e8p+2f, 0x1.2b110ap+3f, 0x1.52d458p+3f, 0x1.77f94ep+3f, 0x1.989ee8p+3f, 0x1.b6bf8ap+3f, 0x1.d3122p+3f};
+
+// (P(Z > a))^(1/4), by a^2
+alignas(64) inline constexpr float TAIL_FAR_8[10][8] = {
+    {0x1.2ea866p-8f, 0x1.88401ap-13f, 0x1.13b688p-17f, 0x1.82ec58p-22f, 0x1.d82456p-27f, 0x1.449556p-31f, 0x1.c44d18p-36f, 0x1.36fa14p-40f},
+    {-0x1.db2dp-8f, -0x1.8a278ap-12f, -0x1.45b41cp-16f, -0x1.024d2cp-20f, -0x1.5d2e82p-25f, -0x1.049da2p-29f, -0x1.85a184p-34f, -0x1.1d01eep-38f},
+    {0x1.500f18p-8f, 0x1.73e90ap-12f, 0x1.6fb5fep-16f, 0x1.4ce24ap-20f, 0x1.f5d496p-25f, 0x1.986b58p-29f, 0x1.489c3cp-33f, 0x1.005cf4p-37f},
+    {-0x1.128aeep-9f, -0x1.b19ad2p-13f, -0x1.06bedap-16f, -0x1.12f7c6p-20f, -0x1.d20b62p-25f, -0x1.9fc3d8p-29f, -0x1.695d5cp-33f, -0x1.2d954cp-37f},
+    {0x1.0bd51cp-11f, 0x1.5853ecp-14f, 0x1.0908d8p-17f, 0x1.45d156p-21f, 0x1.38ecb8p-25f, 0x1.338cecp-29f, 0x1.2215fp-33f, 0x1.033d0ap-37f},
+    {-0x1.ed536cp-15f, -0x1.7e77cap-16f, -0x1.8bf238p-19f, -0x1.26486ap-22f, -0x1.490112p-26f, -0x1.69f242p-30f, -0x1.7444cap-34f, -0x1.6a96f8p-38f},
+    {-0x1.4862p-18f, 0x1.2554bap-18f, 0x1.cbb2a2p-21f, 0x1.987a4p-24f, 0x1.f15b42p-28f, 0x1.251fep-31f, 0x1.47cb14p-35f, 0x1.43fb68p-39f},
+    {0x1.4c2f32p-19f, -0x1.806efcp-22f, -0x1.592604p-23f, -0x1.f9c68ap-26f, -0x1.d5752cp-29f, -0x1.66e0d8p-32f, -0x1.ccb65p-36f, -0x1.1daa58p-39f},
+    {-0x1.450f16p-20f, 0x1.fe727ep-26f, 0x1.4f4afep-25f, 0x1.2437c4p-28f, 0x1.d55d1ap-34f, -0x1.95e954p-37f, -0x1.f3d1e2p-40f, -0x1.2f6e8ep-42f},
+    {-0x1.6fb2bp-22f, 0x1.25f2c8p-25f, 0x1.63b4aep-30f, -0x1.00727ep-29f, -0x1.d04cap-32f, -0x1.f4b9c6p-35f, -0x1.9d9f18p-38f, -0x1.31a15cp-41f}};
+
+// (-GELU'(-a))^(1/4), by a^2
+alignas(64) inline constexpr float SLOPE_FAR_8[10][8] = {
+    {0x1.7662dap-7f, 0x1.13dfeep-11f, 0x1.a56a0ep-16f, 0x1.3abfa6p-20f, 0x1.9494b8p-25f, 0x1.21f6bp-29f, 0x1.a2b116p-34f, 0x1.290416p-38f},
+    {-0x1.16937cp-6f, -0x1.0c7e6p-10f, -0x1.e68b5p-15f, -0x1.9cce1p-19f, -0x1.26e90ep-23f, -0x1.cbf5aep-28f, -0x1.64dc5ep-32f, -0x1.0dab28p-36f},
+    {0x1.6e54c6p-7f, 0x1.e7885ap-11f, 0x1.0b8a42p-14f, 0x1.04c6c8p-18f, 0x1.a132p-23f, 0x1.63afap-27f, 0x1.29948ep-31f, 0x1.e0574cp-36f},
+    {-0x1.0b600ap-8f, -0x1.0ec0c6p-11f, -0x1.72c6a2p-15f, -0x1.a54982p-19f, -0x1.7cc03cp-23f, -0x1.64ed6p-27f, -0x1.434a2p-31f, -0x1.178ep-35f},
+    {0x1.9eeb4p-11f, 0x1.92763ap-13f, 0x1.6870e2p-16f, 0x1.e6b51cp-20f, 0x1.f5d802p-24f, 0x1.04176ap-27f, 0x1.003588p-31f, 0x1.db84e6p-36f},
+    {-0x1.155bap-16f, -0x1.9717dep-15f, -0x1.0091f8p-17f, -0x1.a95a4ap-21f, -0x1.0103f2p-24f, -0x1.2bba7cp-28f, -0x1.438fccp-32f, -0x1.47504p-36f},
+    {-0x1.1a9842p-16f, 0x1.e69b7p-18f, 0x1.1a4268p-19f, 0x1.22166p-22f, 0x1.841392p-26f, 0x1.e68c8cp-30f, 0x1.1bf7e2p-33f, 0x1.26e19cp-37f},
+    {0x1.e307a2p-16f, -0x1.e0978ap-22f, -0x1.62923p-22f, -0x1.3a8182p-24f, -0x1.4acfa8p-27f, -0x1.136a5ap-30f, -0x1.7b54d2p-34f, -0x1.e8fc14p-38f},
+    {0x1.0bbbb4p-16f, -0x1.c87b4p-23f, 0x1.87aea4p-24f, 0x1.e21ce2p-27f, 0x1.596eep-31f, -0x1.4e9246p-37f, -0x1.2e65ep-38f, -0x1.b79ddap-41f},
+    {0x1.4c4d6ep-18f, 0x1.c340c4p-25f, 0x1.99b8bcp-27f, -0x1.c1c5b2p-29f, -0x1.26538p-30f, -0x1.6a1274p-33f, -0x1.45e9p-36f, -0x1.fc2f42p-40f}};
+
 inline constexpr float LOG_LIMIT = 0x1.d66666p+3f, LOG_ROWS_A_UNIT = 0x1.0dc2p+0f;
 
 // log2 P(Z > a)
@@ -185,10 +241,12 @@ inline constexpr float EXP2_8[3] = {0x1.62e43p-1f, 0x1.ec0c42p-3f, 0x1.c6c01p-5f
 // (2^f - 1) / f on [-1/16, 1/16]; error of 2^f 3.4e-06
 inline constexpr float EXP2_8_COARSE[2] = {0x1.62f994p-1f, 0x1.ec0e16p-3f};
 
-// 2^(k / 16 + 64), less k in the bits above the 16 rows', so that adding the shifted k gives the power
+// 2^(k / 16 + 64), less k in the bits above the 16 rows',
+// so that adding the shifted k gives the power
 alignas(64) inline constexpr float EXP2_ROWS_16[16] = {0x1.p+64f, 0x1.fb5586p+63f, 0x1.f72b84p+63f, 0x1.f387a6p+63f, 0x1.f06fep+63f, 0x1.edea64p+63f, 0x1.ebfdaep+63f, 0x1.eab07ep+63f, 0x1.ea09e6p+63f, 0x1.ea1148p+63f, 0x1.eace54p+63f, 0x1.ec4918p+63f, 0x1.ee89fap+63f, 0x1.f199bep+63f, 0x1.f5818ep+63f, 0x1.fa4afap+63f};
 
-// 2^(k / 8 + 64), less k in the bits above the 8 rows', so that adding the shifted k gives the power
+// 2^(k / 8 + 64), less k in the bits above the 8 rows',
+// so that adding the shifted k gives the power
 alignas(64) inline constexpr float EXP2_ROWS_8[8] = {0x1.p+64f, 0x1.f72b84p+63f, 0x1.f06fep+63f, 0x1.ebfdaep+63f, 0x1.ea09e6p+63f, 0x1.eace54p+63f, 0x1.ee89fap+63f, 0x1.f5818ep+63f};
 
 

@@ -6,104 +6,20 @@
 //   f.no_grad(the same) -> Tensor
 //   f_out(the same, Tensor(a!) out) -> ()
 //   f_backward_out(the same as f_backward, Tensor(a!) by_x), or by_gate and by_up -> ()
+// and few_rows and few_block (torch_few.h).
 #include <stdio.h>
 
-#include <stdexcept>
 #include <string>
 
 #include "dispatch.h"
-#include "torch_shim.h"
+#include "torch_few.h"
+#include "torch_tensors.h"
 #include "views.h"
 
 namespace gatewise {
 namespace {
 
-using namespace torch;
-
-Shims shim;
-int32_t type_float32, type_bfloat16, device_cpu;
-
-constexpr int64_t grain = 32768;                    // numbers a thread takes at least
 constexpr int64_t stream_bytes = int64_t{1} << 24;  // an output from this size on is written around the caches
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-void check(int32_t error, const char* name) {
-    if (error != 0) fail(std::string("gatewise: ") + name + " failed");
-}
-
-struct Owned {
-    Tensor handle = nullptr;
-    Owned() = default;
-    explicit Owned(Tensor h) : handle(h) {}
-    Owned(const Owned&) = delete;
-    Owned& operator=(const Owned&) = delete;
-    Owned(Owned&& other) noexcept : handle(other.release()) {}
-    Owned& operator=(Owned&& other) noexcept {
-        reset(other.release());
-        return *this;
-    }
-    ~Owned() { reset(nullptr); }
-    void reset(Tensor h) {
-        if (handle) shim.aoti_torch_delete_tensor_object(handle);
-        handle = h;
-    }
-    Tensor release() {
-        Tensor h = handle;
-        handle = nullptr;
-        return h;
-    }
-};
-
-View view(Tensor t) {
-    View v;
-    int64_t *sizes, *strides;
-    void* data;
-    check(shim.aoti_torch_get_dim(t, &v.dims), "get_dim");
-    check(shim.aoti_torch_get_sizes(t, &sizes), "get_sizes");
-    check(shim.aoti_torch_get_strides(t, &strides), "get_strides");
-    check(shim.aoti_torch_get_data_ptr(t, &data), "get_data_ptr");
-    v.sizes = sizes;
-    v.strides = strides;
-    v.data = static_cast<char*>(data);
-    return v;
-}
-
-int32_t dtype(Tensor t) {
-    int32_t type;
-    check(shim.aoti_torch_get_dtype(t, &type), "get_dtype");
-    return type;
-}
-
-bool on_cpu(Tensor t) {
-    int32_t type;
-    check(shim.aoti_torch_get_device_type(t, &type), "get_device_type");
-    return type == device_cpu;
-}
-
-Owned contiguous(Tensor t) {
-    Tensor copy;
-    check(shim.aoti_torch_new_tensor_handle(t, &copy), "new_tensor_handle");
-    StableIValue stack[2] = {reinterpret_cast<StableIValue>(copy),
-                             static_cast<StableIValue>(shim.aoti_torch_memory_format_contiguous_format())};
-    check(shim.torch_call_dispatcher("aten::contiguous", "", stack, abi_version), "contiguous");
-    return Owned(reinterpret_cast<Tensor>(stack[0]));
-}
-
-Owned empty(const View& like, const int64_t* strides, int32_t type) {
-    Tensor t;
-    check(shim.aoti_torch_empty_strided(like.dims, like.sizes, strides, type, device_cpu, 0, &t), "empty_strided");
-    return Owned(t);
-}
-
-// to[:] = from
-void copy(Tensor to, Tensor from) {
-    Tensor both[2];
-    check(shim.aoti_torch_new_tensor_handle(to, &both[0]), "new_tensor_handle");
-    check(shim.aoti_torch_new_tensor_handle(from, &both[1]), "new_tensor_handle");
-    StableIValue stack[3] = {reinterpret_cast<StableIValue>(both[0]), reinterpret_cast<StableIValue>(both[1]), 0};
-    check(shim.torch_call_dispatcher("aten::copy_", "", stack, abi_version), "copy_");
-    Owned(reinterpret_cast<Tensor>(stack[0]));
-}
 
 void make_contiguous(const Owned* in, int num, Owned* copies, View* v) {
     for (int i = 0; i < num; ++i) {
@@ -229,18 +145,14 @@ void run_out(int function, int direction, const char* name, Owned* in, int num_i
         for (int i = 0; i < o; ++i) {
             const bool in_place = i < num_in && v[i].data == v[o].data && (r.stride[i] == r.stride[o] || r.count == 1);
             if (!in_place && overlap(v[i], r.stride[i], v[o], r.stride[o], r, size))
-                fail(who + ": an output " + shape(v[o]) + " overlaps " + (i < num_in ? "an input" : "the other") +
-                     (i < num_in ? " without being it" : ""));
+                fail(who + ": an output " + shape(v[o]) + " overlaps " +
+                     (i < num_in ? "an input " + shape(v[i]) + " without being it" : "the other"));
         }
     }
     compute(function, direction, high, type, v, num_in, num_out, r);
     for (int i = 0; i < num_out; ++i)
         if (kept[i].handle) copy(out[i].handle, kept[i].handle);
 }
-
-Owned take(StableIValue value) { return Owned(reinterpret_cast<Tensor>(value)); }
-StableIValue give(Owned& tensor) { return reinterpret_cast<StableIValue>(tensor.release()); }
-bool flag(StableIValue value) { return (value & 0xff) != 0; }
 
 enum Kind { plain, no_grad, into, gradient, gradient_into, num_kinds };
 constexpr const char* suffixes[num_kinds] = {"", ".no_grad", "_out", "_backward", "_backward_out"};
@@ -274,52 +186,6 @@ void boxed(StableIValue* stack, uint64_t, uint64_t) {
                             num_out);
     if (!given)
         for (int i = 0; i < num_out; ++i) stack[i] = give(out[i]);
-}
-
-// few_rows(Tensor x, Tensor weight) -> Tensor: x W^T of two matrices of one dtype.
-struct ProductTask {
-    ProductKernel kernel;
-    Product product;
-};
-void work_on_columns(int64_t begin, int64_t end, void* context) {
-    const ProductTask& task = *static_cast<ProductTask*>(context);
-    task.kernel(task.product, begin, end);
-}
-
-void boxed_few_rows(StableIValue* stack, uint64_t, uint64_t) {
-    Owned in[2] = {take(stack[0]), take(stack[1])}, copies[2];
-    View v[2];
-    for (int i = 0; i < 2; ++i) {
-        v[i] = view(in[i].handle);
-        if (!on_cpu(in[i].handle)) fail("gatewise::few_rows: every tensor has to be on the CPU");
-    }
-    const int32_t type = dtype(in[0].handle);
-    if ((type != type_float32 && type != type_bfloat16) || dtype(in[1].handle) != type)
-        fail("gatewise::few_rows: two tensors of float32 or of bfloat16 expected");
-    if (v[0].dims != 2 || v[1].dims != 2 || v[0].sizes[1] != v[1].sizes[1])
-        fail("gatewise::few_rows: shapes " + shape(v[0]) + " and " + shape(v[1]) + " do not match");
-    for (int i = 0; i < 2; ++i) {
-        if (v[i].sizes[1] > 1 && v[i].strides[1] != 1) {
-            copies[i] = contiguous(in[i].handle);
-            v[i] = view(copies[i].handle);
-        }
-    }
-    const int64_t sizes[2] = {v[0].sizes[0], v[1].sizes[0]}, strides[2] = {sizes[1] > 1 ? sizes[1] : 1, 1};
-    View result;
-    result.dims = 2, result.sizes = sizes;
-    Owned y = empty(result, strides, type);
-    if (sizes[0] && sizes[1]) {
-        ProductTask task{current().kernels->few_rows[type == type_float32],
-                         {sizes[0], v[0].sizes[1], v[0].data, v[1].data, view(y.handle).data, v[0].strides[0],
-                          v[1].strides[0], strides[0]}};
-        const int64_t numbers = v[0].sizes[1] > 0 ? v[0].sizes[1] : 1, columns = grain / numbers + 1;
-        if (sizes[1] <= columns) {
-            work_on_columns(0, sizes[1], &task);
-        } else {
-            check(shim.torch_parallel_for(0, sizes[1], columns, work_on_columns, &task), "parallel_for");
-        }
-    }
-    stack[0] = give(y);
 }
 
 constexpr Boxed operators[num_functions][num_kinds] = {
@@ -365,5 +231,6 @@ GATEWISE_EXPORT const char* gatewise_register(void* const* addresses) {
             if (shim.torch_library_impl(library, name, operators[f][kind], abi_version)) return name;
         }
     }
-    return shim.torch_library_impl(library, "few_rows", boxed_few_rows, abi_version) ? "few_rows" : nullptr;
+    if (shim.torch_library_impl(library, "few_rows", boxed_few_rows, abi_version)) return "few_rows";
+    return shim.torch_library_impl(library, "few_block", boxed_few_block, abi_version) ? "few_block" : nullptr;
 }

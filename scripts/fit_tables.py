@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import erfcx, log_ndtr
 
 INV_SQRT_2PI = 0.3989422804014326779
+FAR = 14.6  # from here on GELU and its derivative are 0 in float32
 
 
 def q(a):
@@ -132,6 +133,40 @@ def uniform(name, f, scale, degree, weight):
     return np.array(rows)
 
 
+def near_end(functions, end):
+    """A float32 number before `end` where every function is almost one: its powers multiply its errors."""
+    at = np.float32(end - np.arange(60000) * 2.0**-20).astype(np.float64)
+    worst = np.max([np.abs(np.float32(f(at)) / f(at) - 1) for f in functions], axis=0)
+    return at[np.argmin(worst)], worst.min()
+
+
+def roots(logs, power, left, right, first, degree, count):
+    """Rows for the root of exp(f), each f of `logs`: row k where a^2 rows_a_unit rounds to k + `first`.
+
+    Polynomials in t = a - end, where all terms have one sign. A tail that falls by 1000 in a row is no polynomial's
+    task; its root is, and products undo it, which multiply the relative error by `power`. Also these ends, and rows a
+    unit of a^2.
+    """
+    per_unit = float(np.float32((first + count - 0.51) / right**2))
+    assert round(left**2 * per_unit) == first
+    assert round(right**2 * per_unit) == first + count - 1
+    functions = [lambda a, f=f: np.exp(f(a) / power) for f in logs]
+    ends, tables = np.zeros(count), [np.zeros((count, degree + 1)) for _ in logs]
+    for row in range(count):
+        n = row + first
+        low, high = (np.sqrt((n + by) / per_unit) for by in (-0.5, 0.5))
+        low, high = max(low, left), min(high, right)
+        ends[row], off = near_end(functions, high)
+        errors = []
+        for root, rows in zip(functions, tables, strict=True):
+            here = lambda t, m=ends[row], root=root: root(m + t)  # noqa: E731
+            sides = low - ends[row] - 1e-6, high - ends[row] + 1e-6
+            rows[row], before, after = rounded(here, *sides, degree, lambda t, here=here: 1 / here(t))
+            errors.append(f"{power * before:.1e} {power * after:.1e}")
+        print(f"row {row} of {count} from {low:.3f} to {high:.3f}, end off by {power * off:.1e}: error", *errors)
+    return tables, ends, per_unit
+
+
 def binades(name, f, degree):
     """16 rows over a in [0, 15), four to each binade of a + 1, polynomials in t = a - centre; row order as the low
     four bits of (bits(a + 1) >> 21)."""
@@ -250,6 +285,18 @@ def main(path):
         ):
             name = f"{what}_{level}_{count}"
             out.append(table(name, piecewise(name, f, per_unit, degree, weight, count, **ends), note))
+    # Beyond, to where both are 0: the root, the first row, the degree.
+    log_d = lambda a: np.log(a * INV_SQRT_2PI - mills(a)) - a * a / 2  # noqa: E731
+    for count, (power, first, degree) in {16: (4, 3, 7), 8: (4, 1, 9)}.items():
+        left = tables[count, "HIGH"][4]
+        found, ends, per_unit = roots((lambda a: log_ndtr(-a), log_d), power, left, FAR, first, degree, count)
+        limits = {"ROWS": per_unit, "FIRST": first}
+        out.append(
+            "inline constexpr float " + ", ".join(f"FAR_{n}_{count} = {number(v)}" for n, v in limits.items()) + ";\n"
+        )
+        out.append("alignas(64) " + array(f"FAR_END_{count}", ends))
+        for what, rows, note in zip(("TAIL", "SLOPE"), found, ("P(Z > a)", "-GELU'(-a)"), strict=True):
+            out.append(table(f"{what}_FAR_{count}", rows, f"({note})^(1/{power}), by a^2"))
     limit = 14.7  # from here on value and slope are 0 in float32
     per_unit = float(np.float32(15.49 / limit))
     out.append(f"inline constexpr float LOG_LIMIT = {number(limit)}, LOG_ROWS_A_UNIT = {number(per_unit)};\n")

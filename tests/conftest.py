@@ -3,7 +3,9 @@
 import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -35,6 +37,37 @@ def _no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _connect_to_this_machine)
         yield
+
+
+@contextmanager
+def _room(*, alone: bool) -> Generator[None]:
+    """A place beside the other workers' tests, or, `alone`, the machine without them.
+
+    Two locks: who comes in passes the gate, and who wants to be alone keeps it shut until the others have ended their
+    tests. They are this folder and this file, so nothing is left behind; a worker that dies gives its locks back.
+    """
+    import fcntl
+
+    gate, room = os.open(Path(__file__).parent, os.O_RDONLY), os.open(__file__, os.O_RDONLY)
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+    finally:
+        # Not only closed: a process that the test forked and left behind would hold them.
+        for lock in (room, gate):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            os.close(lock)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where workers share the tests (`-n 2`), one that is marked `alone` runs beside no other, its fixtures too."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with _room(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -56,11 +56,21 @@ def library(path: str) -> ctypes.CDLL | None:
     return core
 
 
-def aligned(bytes_: int) -> Tensor:
-    """Bytes that start on a page."""
-    raw = torch.ones(bytes_ + 4096, dtype=torch.uint8)
-    offset = -raw.data_ptr() % 4096
+APART = 2**20 + 11 * 64
+"""By so much more than the one before does each array start after a page: arrays that all start on a page make loads
+and stores wait for each other (their last twelve bits are the same), and a limit would be told too low."""
+
+
+def aligned(bytes_: int, place: int = 0) -> Tensor:
+    """Bytes that start on a page, or `place` times `APART` after one."""
+    raw = torch.ones(bytes_ + 4096 + place * APART, dtype=torch.uint8)
+    offset = -raw.data_ptr() % 4096 + place * APART
     return raw[offset : offset + bytes_]
+
+
+def places(bytes_: int) -> list[Tensor]:
+    """Five arrays, as `memory` takes them."""
+    return [aligned(bytes_, place) for place in range(5)]
 
 
 def memory(folder: Path, pattern: str, bytes_: int, arrays: list[Tensor]) -> dict[str, Call]:
@@ -159,8 +169,15 @@ def moved_bytes(pattern: str, bytes_: int) -> dict[str, float]:
 
 
 def with_bounds(values: dict[str, float], shapes: list[Product]) -> dict[str, float]:
-    """The times without the single products; instead the bound, and what the square product's rate would give."""
-    found = {name: value for name, value in values.items() if not (name.startswith("limit matmul ") and "x" in name)}
+    """The times, the bound of the products, and what the square product's rate would give.
+
+    Single products stay under names of their own: they have rates, not shares.
+    """
+    single = "limit matmul "
+    found = {
+        f"product {name.removeprefix(single)}" if name.startswith(single) else name: value
+        for name, value in values.items()
+    }
     bound, square = matmul_bound(values, shapes), matmul_bound(values, [SQUARE])
     if bound is not None:
         found |= {"limit matmul": bound, "work flop": float(flop(shapes))}

@@ -1,13 +1,14 @@
-"""Part `lm`: whole training steps of byte-lm with SwiGLU: time, peak memory, first gradients, final loss over seeds."""
+"""Part `lm`: byte-lm with SwiGLU: whole training steps, peak memory, first gradients, final losses, and its forward."""
 
 import copy
 import random
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from . import clock, memory
+from . import clock, limits, memory, peers
 from .elementwise import section
 from .parts_of_ours import chosen, find
 from .record import Job, Record
@@ -57,11 +58,11 @@ def trainer(arm: str, options: dict[str, int], seed: int, threads: int, record: 
 
 
 def run(job: Job) -> Record:
-    """One process: times (recycled memory), peaks and gradients (fresh memory), or losses (`only`)."""
+    """One process: times (recycled memory), peaks and gradients (fresh memory), or losses or the forward (`only`)."""
     torch.set_num_threads(job.threads)
     record, rng = Record(), random.Random(job.seed)
-    if job.only == "losses":
-        losses(job, record)
+    if job.only:
+        {"losses": losses, "forward": forward}[job.only](job, record)
         record.notes |= chosen()
         return record
     for dim, options in {128: QUICK}.items() if job.quick else SIZES.items():
@@ -74,16 +75,75 @@ def run(job: Job) -> Record:
                 each.step()  # gradients and the optimiser's state are there afterwards, and do not count
                 peaks[arm] = memory.peak_bytes(lambda each=each: _forward_backward(each))
             record.add(section("byte-lm training step, peak bytes of activations", job), row, peaks)
-            if "ours" in there:
+            if "ours" in there and job.seed == 0:  # they are the same in every process
                 record.add("byte-lm first gradients", row, first_gradients(options, record))
         else:
             calls = {arm: each.step for arm, each in there.items()}
-            seconds = 3.0 if job.quick else 16.0 * dim / 768
-            times = clock.medians(calls, seconds=seconds, long=True, seed=rng.randrange(2**31))
-            record.add(section("byte-lm training step f32", job), row, times)
+            seconds = 3.0 if job.quick else 20.0 * dim / 768
+            products = products_of_step(next(iter(there.values())).model, options)
+            extra = limits.products(products, torch.float32)
+            times = clock.medians(calls | extra, seconds=seconds, long=True, seed=rng.randrange(2**31))
+            times = limits.with_bounds(times, products)
+            record.add(section("byte-lm training step f32", job), row, times | _replaced(times, products))
         torch.compiler.reset()
     record.notes |= chosen()
     return record
+
+
+def products_of(model: nn.Module, options: dict[str, int]) -> list[limits.Product]:
+    """The products of a forward pass: every linear layer, and the logits; those of attention do not count."""
+    rows = options["batch"] * options["context"]
+    linears = [each for each in model.modules() if isinstance(each, nn.Linear)]
+    return [(rows, each.in_features, each.out_features) for each in linears] + [(rows, options["dim"], 256)]
+
+
+def products_of_step(model: nn.Module, options: dict[str, int]) -> list[limits.Product]:
+    """The same with the two of each one's gradients."""
+    return [
+        product
+        for rows, inner, columns in products_of(model, options)
+        for product in ((rows, inner, columns), (rows, columns, inner), (columns, rows, inner))
+    ]
+
+
+def _replaced(times: dict[str, float], products: list[limits.Product]) -> dict[str, float]:
+    """Eager's step if only its products took the quickest measured way: all else as it is."""
+    if "limit matmul" not in times:
+        return {}
+    usual = [times.get(f"product {rows}x{inner}x{columns} mm") for rows, inner, columns in products]
+    spent = sum(time for time in usual if time is not None)
+    return {"matmul alone replaced": times["eager"] - spent + times["limit matmul"]}
+
+
+def forward(job: Job, record: Record) -> None:
+    """The model's forward pass at inference, beside the best-configured peers."""
+    rng = random.Random(job.seed)
+    for dim, options in {128: QUICK}.items() if job.quick else SIZES.items():
+        stock, mine = (model_of(arm, options, 0, record.skipped) for arm in ("eager", "ours"))
+        assert stock is not None
+        ids, _ = _workload(options).train_batch(0, 0, options["batch"])
+        stock.eval()
+        products = products_of(stock, options)
+        calls: dict[str, clock.Call] = {"eager": lambda stock=stock, ids=ids: stock(ids)}
+        with torch.inference_mode():
+            wanted = stock(ids)
+            if mine is not None:
+                mine.eval()
+                calls |= peers.checked("ours", lambda m=mine, ids=ids: lambda: m(ids), wanted, record.skipped)
+        for peer in ("compile-frozen", "zentorch"):
+            folder = job.path / f"{peer}-byte-lm-{dim}-{job.threads}"
+            folder.mkdir(exist_ok=True)
+
+            def prepared(peer: str = peer, folder: Path = folder, inputs: Any = (stock, ids)) -> clock.Call:
+                return peers.stock_runtime(peer, inputs[0], {"input_ids": inputs[1]}, folder)
+
+            calls |= peers.checked(peer, prepared, wanted, record.skipped)
+        extra = limits.products(products, torch.float32, packed=True)
+        with torch.inference_mode():
+            times = clock.medians(calls | extra, seconds=2.0, long=True, seed=rng.randrange(2**31))
+        row = f"swiglu d = {dim}, {options['layers']} layers, {options['batch']}x{options['context']} tokens"
+        record.add(section("byte-lm forward f32", job), row, limits.with_bounds(times, products))
+        torch.compiler.reset()
 
 
 def _forward_backward(each: Any) -> None:

@@ -1,6 +1,7 @@
 """The machine and the software, on top of every output."""
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,14 +30,17 @@ def caches() -> str:
     return ", ".join(found) or "unknown"
 
 
-def header() -> dict[str, str]:
-    """Facts by name."""
+def header(threads: Sequence[int]) -> dict[str, str]:
+    """Facts by name; the first says what figures hold for."""
     from gatewise.kernels import status
 
     facts = environment()
     family = _cpuinfo("cpu family"), _cpuinfo("model")
     pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    counted = " and ".join(map(str, sorted(set(threads))))
     return {
+        "measured on": f"{facts['cpu']} (family {family[0]} model {family[1]}), {status()}, torch {_version('torch')}, "
+        f"{counted} thread{'s' if counted != '1' else ''}, accuracy default (`high` where a row or column says so)",
         "cpu": f"{facts['cpu']}, family {family[0]} model {family[1]}, {facts['cores']} cores usable, "
         f"{facts['instruction_set']}, caches {caches()}",
         "virtual machine": "yes" if facts["virtual_machine"] else "no",

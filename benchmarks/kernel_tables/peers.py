@@ -203,16 +203,16 @@ def openvino(model: bytes, arrays: list[Any], threads: int) -> Call:
     return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)[0]
 
 
-def stock_runtime(name: str, block: torch.nn.Module, x: Tensor, folder: Path) -> Call:
-    """A runtime of gatewise on a block: for the compiler with frozen weights, and for zentorch with them."""
+def stock_runtime(name: str, model: torch.nn.Module, inputs: dict[str, Tensor], folder: Path) -> Call:
+    """A runtime of gatewise on a model: for the compiler with frozen weights, and for zentorch with them."""
     from gatewise.runtimes import Task, prepare
 
     task = Task(
-        model=block,
+        model=model,
         run=lambda model, inputs: model(**inputs),
-        example={"x": x},
+        example=inputs,
         threads=torch.get_num_threads(),
         folder=folder,
     )
     ready = prepare(name, task)
-    return lambda: ready.call({"x": x})
+    return lambda: ready.call(inputs)

@@ -62,7 +62,10 @@ def sweep(records: Sequence[Cells]) -> list[Verdict]:
     if not total:
         return [Verdict(target=target, met=None, found="", why="not in this run")]
     named = "; ".join(map(str, found[:MOST_NAMED])) + ("; ..." if len(found) > MOST_NAMED else "")
-    return [Verdict(target=target, met=not found, found=f"{total - len(found)} of {total} cells", why=named)]
+    met = False if any(each.clearly for each in found) else None if found else True
+    return [
+        Verdict(target=target, met=met, found=f"{total - len(found)} of {total} cells", why=named, part="elementwise")
+    ]
 
 
 def small(records: Sequence[Cells]) -> list[Verdict]:

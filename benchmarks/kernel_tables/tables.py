@@ -1,11 +1,16 @@
 """Text and Markdown: the machine, one table a section, the verdicts."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from statistics import median
 
 from .figures import Cells, middle, ratio
 from .targets import Verdict
 
 ORDER = ("eager", "ours", "ours high", "ours out=", "ours high out=", "eager out=", "F.gelu", "F.silu", "compile")
+
+HIDDEN = ("work", "product ", "kernels alone", "traffic alone", "arithmetic alone", "matmul alone")
+"""Columns that have no place in a table: they explain."""
 
 
 def rank(name: str) -> tuple[int, str]:
@@ -69,11 +74,31 @@ def limits(records: Sequence[Cells]) -> list[list[str]]:
     return rows
 
 
+def products(records: Sequence[Cells]) -> list[list[str]]:
+    """Every matrix product that was measured, by every way, in GFLOP/s: the median over all cells and processes."""
+    seen: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for record in records:
+        for key, cell in record.items():
+            section = key.partition(" :: ")[0]
+            where = ("bf16" if "bf16" in section else "f32") + f", {section.rpartition(', ')[2]}"
+            for name, value in cell.items():
+                if name.startswith("product "):
+                    _, shape, way = name.split(" ")
+                    rate = 2 * prod(map(int, shape.split("x"))) / value / 1e9
+                    seen.setdefault((where, shape), {}).setdefault(way, []).append(rate)
+    ways = sorted({way for found in seen.values() for way in found})
+    rows = [["rows x inner x columns", "", *ways]]
+    for (where, shape), found in sorted(seen.items(), key=lambda each: (each[0][0], _natural(each[0][1]))):
+        rates = [f"{median(found[way]):.0f}" if way in found else "" for way in ways]
+        rows.append([shape, where, *rates])
+    return rows
+
+
 def table(records: Sequence[Cells], section: str) -> list[list[str]]:
     """Rows of text, the head first: eager's amount, then eager / candidate; of limits, limit / ours as a share."""
     keys = list(dict.fromkeys(key for record in records for key in record if key.startswith(f"{section} :: ")))
     names = sorted({name for record in records for key in keys for name in record.get(key, {})}, key=rank)
-    names = [name for name in names if not _detail(name, names) and not name.startswith("work")]
+    names = [name for name in names if not _detail(name, names) and not name.startswith(HIDDEN)]
     bare = section.startswith("calls on") or "loss" in section or "gradients" in section
     rows = [["", *(_head(name) for name in names)]]
     for key in sorted(keys, key=_natural):
@@ -112,7 +137,7 @@ def _share(records: Sequence[Cells], key: str, name: str) -> str:
 
 def _natural(key: str) -> tuple[object, ...]:
     """Sorts numbers in a key as numbers."""
-    words = key.replace(",", " ").split()
+    words = key.replace(",", " ").replace("x", " ").split()
     return tuple((0, float(word), "") if word.replace(".", "", 1).isdigit() else (1, 0.0, word) for word in words)
 
 
@@ -161,5 +186,7 @@ def document(
         parts += [f"## {section}", markdown(shown(records, section))]
     if len(rates := limits(records)) > 1:
         parts += ["## Limits of the machine, in this run", markdown(rates)]
+    if len(rates := products(records)) > 1:
+        parts += ["## Matrix products, GFLOP/s", markdown(rates)]
     parts += ["## Verdicts", markdown(verdict_rows(verdicts))]
     return "\n\n".join(parts) + "\n"

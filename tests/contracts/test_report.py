@@ -83,7 +83,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "direction": st.sampled_from(["lower", "higher"]),
         "notes": st.lists(LABEL, max_size=2),
     }
-    facts = st.recursive(MAYBE | LABEL | st.booleans(), lambda inner: st.dictionaries(LABEL, inner | st.lists(inner)))
+    # A dozen leaves: with the hundred of the default, making them takes ten times as long as what is tested.
+    leaf = MAYBE | LABEL | st.booleans()
+    facts = st.recursive(leaf, lambda inner: st.dictionaries(LABEL, inner | st.lists(inner)), max_leaves=12)
     plan = {"facts": facts, "subject": facts, "training": facts, "measure": facts, "judge": facts, "processes": MAYBE}
     answer = {"part": part, "arm": label, "verdict": st.sampled_from(["better", "inconclusive", None]), "text": text}
     said = st.lists(LABEL, max_size=2)

@@ -26,7 +26,7 @@ IN_CACHE = "elementwise 64x3072, recycled memory, 1 thread"
 
 
 def target_of(**changes: object) -> Target:
-    made = Target(part="p", section="S", row="r", baseline="eager", candidate="ours", least=2.0, limit="limit copy")
+    made = Target(part="p", section="S", row="r", baseline="eager", candidate="ours", least=2.0, limits=("limit copy",))
     return replace(made, **changes)
 
 
@@ -75,14 +75,14 @@ def test_rows_of_targets_are_rows_that_a_part_writes() -> None:
 
 
 def test_a_target_is_judged_by_the_median_and_names_the_limit_where_it_is_missed() -> None:
-    records = [process(4.0, 2.5, **{"limit copy": 2.2}), process(4.2, 2.5, **{"limit copy": 2.1})]
+    records = [process(4.0, 2.5, **{"limit copy": 2.1}), process(4.02, 2.5, **{"limit copy": 2.1})]
     (verdict,) = judge(target_of(), records)
     assert verdict.met is False
-    assert verdict.word == "NOT MET"
-    assert "limit copy here allows 1.9" in verdict.why
-    (verdict,) = judge(target_of(least=1.6), records)
+    assert verdict.word == "NOT met"
+    assert "at most 1.91 by the copy of as many bytes" in verdict.why
+    (verdict,) = judge(target_of(least=1.5), records)
     assert verdict.met is True
-    assert "limit" not in verdict.why
+    assert "at most" not in verdict.why
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
@@ -103,7 +103,10 @@ def test_a_row_begins_with_the_targets_row_at_a_comma() -> None:
 
 def test_an_interval_around_the_target_is_told() -> None:
     (verdict,) = judge(target_of(), [process(3.0, 1.0), process(1.6, 1.0), process(2.1, 1.0)])
-    assert "its interval contains the target" in verdict.why
+    assert verdict.word == "undecided"
+    assert "its interval spans the figure" in verdict.why
+    (verdict,) = judge(target_of(), [process(3.0, 1.0)])
+    assert (verdict.word, verdict.why) == ("undecided", "one process has no interval")
 
 
 # -- figures
@@ -137,7 +140,8 @@ def test_a_process_that_lacks_a_candidate_does_not_count() -> None:
 
 
 def swept(ours: float) -> list[dict[str, dict[str, float]]]:
-    return [{"sweep, recycled memory, 1 thread :: silu forward f32 16": {"eager": 1e-5, "ours": ours}}]
+    key = "sweep, recycled memory, 1 thread :: silu forward f32 16"
+    return [{key: {"eager": 1e-5 * noise, "ours": ours}} for noise in (0.999, 1.0, 1.001)]
 
 
 @pytest.mark.parametrize(("ours", "met"), [(0.9e-5, True), (1.04e-5, True), (1.09e-5, True), (1.2e-5, False)])
@@ -148,7 +152,8 @@ def test_the_sweep_forgives_a_microsecond_and_five_percent(ours: float, met: boo
 
 def test_the_sweep_forgives_five_percent_of_a_long_call_and_no_more() -> None:
     def long(ours: float) -> list[dict[str, dict[str, float]]]:
-        return [{f"{IN_CACHE} :: silu forward f32": {"eager": 1e-3, "ours": ours}}]
+        key = f"{IN_CACHE} :: silu forward f32"
+        return [{key: {"eager": 1e-3 * noise, "ours": ours}} for noise in (0.999, 1.0, 1.001)]
 
     assert special.sweep(long(1.05e-3))[0].met is True
     (verdict,) = special.sweep(long(1.06e-3))
@@ -191,7 +196,8 @@ class Processes:
         self.asked.append(job)
         if job.part == "correctness":
             return Record(notes=self.notes).plain()
-        cells = {f"{IN_CACHE} :: gelu forward f32": {"eager": 3e-5, "ours": 1e-5, "ours high": 2e-5}}
+        noise = 1 + len(self.asked) / 1000
+        cells = {f"{IN_CACHE} :: gelu forward f32": {"eager": 3e-5 * noise, "ours": 1e-5, "ours high": 2e-5}}
         return Record(cells=cells, skipped={"numba": "not installed"}).plain()
 
 
@@ -233,7 +239,7 @@ def test_a_green_run_prints_tables_verdicts_and_what_was_left_out(
     assert forward["met"] is True
     assert {"not measured", "met"} <= {v["word"] for v in document["verdicts"]}
     text = (tmp_path / "a.md").read_text()
-    assert "| gelu forward f32 | 30 us | 3.00" in text
+    assert "| gelu forward f32 | 30.1 us | 3.0" in text
     assert "## Verdicts" in text
 
 
@@ -355,16 +361,6 @@ def test_the_sweep_has_a_column_a_size_and_limits_have_rates() -> None:
         ["copy", "gelu forward f32 (D)", "20 GB/s"],
         ["copy plain", "gelu forward f32 (D)", "10 GB/s"],
     ]
-
-
-def test_single_products_become_a_bound_and_the_square_rate() -> None:
-    side = limits.SQUARE[0]
-    seen = {"eager": 3.0, "limit matmul 2x3x4 mm": 1.0, f"limit matmul {side}x{side}x{side} mm": 1.0}
-    found = limits.with_bounds(seen, [(2, 3, 4)])
-    assert found["limit matmul"] == 1.0
-    assert found["work flop"] == 48
-    assert found["limit square matmul"] == pytest.approx(48 / (2 * side**3))
-    assert not any("mm" in name for name in found)
 
 
 def test_a_peer_that_answers_something_else_is_left_out_with_a_reason() -> None:

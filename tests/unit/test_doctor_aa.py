@@ -497,6 +497,7 @@ def test_the_command_ended_by_ctrl_c(
     assert "stopped" in capsys.readouterr().err
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_real_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real thing at one batch size. That it may end undecided on a busy machine would be no fault."""

@@ -217,6 +217,14 @@ def test_the_page_fits_and_says_everything(document: dict[str, Any], width: int)
     assert "\x1b" not in text
 
 
+def test_absent_kernels_are_said_with_the_reason(document: dict[str, Any]) -> None:
+    lacking = document | {
+        "installed": document["installed"] | {"native_kernels": None},
+        "missing": document["missing"] | {"installed.native_kernels": "nobody built them"},
+    }
+    assert "native kernels absent: nobody built them" in " ".join(printed(lacking, 120).split())
+
+
 def test_a_terminal_that_is_not_utf8(document: dict[str, Any]) -> None:
     text = printed(document, encoding="ascii")
     assert "2 % verdict" in text

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_bytes import peak_bytes
+from live_bytes import LiveBytes, peak_bytes
 from torch import Tensor
 
 from gatewise import activations
@@ -26,6 +27,7 @@ NEAR = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
 @pytest.fixture(autouse=True, params=_products.available())
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(ways, "ROWS", 64)
+    monkeypatch.setattr(ways, "MOST_TIMES", 1)
     with forced(linear=request.param):
         yield request.param
 
@@ -144,6 +146,42 @@ def test_a_graph_may_be_gone_through_twice(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", TRAINING)
+def test_a_backward_pass_that_failed_may_be_tried_again(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "ROWS", 16)
+    ours = FeedForward.of(made("swiglu"), path=way)
+    out = ours(random(70, 24)).square().sum()
+    wanted = torch.autograd.grad(ours(random(70, 24)).square().sum(), list(ours.parameters()))
+    calls = 0
+
+    def fails_once(*args: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise MemoryError
+        return torch.mm(args[0], args[1])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_products, "BY_INPUT", dict.fromkeys(_products.BY_INPUT, fails_once))
+        with pytest.raises(MemoryError):
+            torch.autograd.grad(out, list(ours.parameters()), retain_graph=True)
+    found = torch.autograd.grad(out, list(ours.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("way", TRAINING)
+def test_under_a_checkpoint_nothing_is_kept_beside_what_it_keeps(way: str) -> None:
+    ours, grad = FeedForward.of(made("swiglu", dim=8, hidden=512), path=way), random(256, 8, seed=2)
+    x = random(256, 8).requires_grad_()
+    leaves = [x, *ours.parameters()]
+    wanted = torch.autograd.grad(ours(x), leaves, grad)
+    with LiveBytes() as mode:
+        out = torch.utils.checkpoint.checkpoint(ours, x, use_reentrant=False)
+        assert mode.live == out.nbytes
+    found = torch.autograd.grad(out, leaves, grad)
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("way", TRAINING)
 def test_a_weight_changed_between_forward_and_backward_is_noticed(way: str) -> None:
     ours = FeedForward.of(made("swiglu"), path=way)
     out = ours(random(70, 24)).sum()
@@ -181,9 +219,10 @@ def test_the_size_of_a_block_changes_only_rounding() -> None:
     order = (0, 1, 3, 2, 4, 5, 6)  # x, gate, up, their biases, down: parameters come as gate, gate's bias, up, ...
     for rows in (1, 7, 64, 333, 5000):
         recipe = Recipe(activation="geglu", rows=rows)
-        keep: list[Tensor] = []
-        assert far(evaluate(recipe, x, held, keep), value) < NEAR[torch.float32]
-        found = gradients(recipe, grad, x, held, keep, [True] * 7)
+        kept: dict[int, list[Tensor]] = {}
+        assert far(evaluate(recipe, x, held, kept), value) < NEAR[torch.float32]
+        found = gradients(recipe, grad, x, held, kept, [True] * 7)
+        assert not kept  # used up
         for one, place in zip(found, order, strict=True):
             assert one is not None
             assert far(one, slopes[place]) < 3e-6
@@ -234,7 +273,7 @@ def test_training_keeps_little(monkeypatch: pytest.MonkeyPatch) -> None:
     x = random(4096, 48, dtype=torch.bfloat16)
     stock = _training_peak(block, x)
     assert _training_peak(FeedForward.of(block, path="recompute"), x) <= stock / 3
-    assert _training_peak(FeedForward.of(block, path="save"), x) <= stock * 0.75
+    assert _training_peak(FeedForward.of(block, path="save"), x) <= stock / 2
 
 
 def test_a_peak_is_that_of_live_tensors() -> None:

@@ -98,11 +98,54 @@ def test_what_has_no_kernel_is_the_stock_code(name: str) -> None:
     assert kernels.path(name, *sparse) == "torch: the kernels are for dense tensors, not torch.sparse_coo"
 
 
-def test_a_sparse_tensor_goes_to_torch() -> None:
-    x = torch.eye(3).to_sparse()
-    with pytest.raises(NotImplementedError, match="aten::silu"):  # torch's own answer
-        functional.silu(x)
-    assert kernels.path("relu", x) == "torch: relu has no kernel"
+def test_what_torch_itself_does_not_compute_is_said() -> None:
+    for x, words in (
+        (torch.eye(3).to_sparse(), "torch.float32 of layout torch.sparse_coo"),
+        (torch.eye(3).to(torch.float8_e4m3fn), "torch.float8_e4m3fn of layout torch.strided"),
+    ):
+        with pytest.raises(GatewiseError) as error:
+            functional.silu(x)
+        assert message(error) == f"silu: torch does not compute it for {words} on cpu"
+    assert kernels.path("relu", torch.eye(3).to_sparse()) == "torch: relu has no kernel"
+
+
+@every
+def test_out_of_other_dtypes_is_held_to_the_same_rules(name: str) -> None:
+    memory = torch.randn(30).double()
+    x = [memory[:24]] * len(made(name, (1,)))
+    with pytest.raises(GatewiseError) as error:
+        getattr(functional, name)(*x, out=memory[6:])
+    assert message(error) == f"{name}: an output (24,) overlaps an input (24,) without being it"
+    halves = torch.randn(2, 3, 8).double().chunk(2, -1)  # beside each other, not over
+    getattr(functional, name)(*[halves[0]] * len(x), out=halves[1])
+    integers = [torch.arange(4)] * len(x)
+    with pytest.raises(GatewiseError) as error:
+        getattr(functional, name)(*integers, out=torch.empty(4))
+    assert "must have a floating dtype, got torch.int64" in message(error)
+
+
+@every
+def test_out_under_a_transform_is_one_line(name: str) -> None:
+    for dtype in (torch.float32, torch.float64):
+        x = made(name, (4, 6), dtype)
+        with pytest.raises(GatewiseError) as error:
+            torch.vmap(lambda *row: getattr(functional, name)(*row, out=torch.empty(6, dtype=dtype)))(*x)  # noqa: B023
+        assert message(error) == f"{name}: out= cannot be written to under this transform of torch.func; leave it out"
+
+
+def test_a_path_of_what_cannot_be_called_is_refused() -> None:
+    x: Any = torch.randn(3)
+    for arguments, words in (
+        (("gleu", x), "unknown activation 'gleu'; did you mean 'glu'?"),
+        (("gelu",), "path: gelu takes 1 tensor, got none"),
+        (("gelu", [1.0]), "path: gelu takes 1 tensor, got list"),
+        (("swiglu", x), "path: swiglu takes 2 tensors, got Tensor"),
+        (("swiglu", x, x[:2]), "swiglu: gate and up must have one shape, got [3] and [2]"),
+        (("swiglu", x, x.double()), "swiglu: gate and up must have one dtype, got torch.float32 and torch.float64"),
+    ):
+        with pytest.raises(GatewiseError) as error:
+            kernels.path(*arguments)
+        assert message(error) == words
 
 
 @every
@@ -131,7 +174,7 @@ def test_a_bad_out_is_one_line(name: str) -> None:
     assert refused(x, torch.empty(4, 6, device="meta")) == f"{name}: out must be on cpu, got meta"
     memory = torch.randn(30)
     shifted = [memory[:24].view(4, 6)] * len(x)
-    overlap = f"{name}: an output (4, 6) overlaps an input without being it"
+    overlap = f"{name}: an output (4, 6) overlaps an input (4, 6) without being it"
     assert refused(shifted, memory[6:].view(4, 6)) == overlap
     assert refused(x, torch.empty(1, 6).expand(4, 6)) == f"{name}: an output (4, 6) overlaps itself"
     leaf = [each.requires_grad_() for each in x]

@@ -21,7 +21,7 @@ from gatewise.kernels._library import INSTRUCTION_SETS
 from gatewise.kernels._observed import paths, using
 
 HERE = Path(__file__).parent
-ROUNDS, LONG_ROUNDS = 2500, 150
+ROUNDS, LONG_ROUNDS, PRODUCTS = 2500, 150, 1500
 WITH_TABLES = ("avx512", "avx2")
 
 
@@ -57,21 +57,28 @@ def test_no_length_touches_what_lies_beside(path: str, tmp_path: Path) -> None:
     assert said.startswith("sound")
 
 
-@every_path
-def test_random_calls_give_the_bits_of_plain_ones(path: str, tmp_path: Path) -> None:
+def rounds_are_sound(folder: Path, what: str, path: str, rounds: int, **how: str) -> None:
+    """Rounds of random calls between guard pages: every one is sound. Other calls each time outside CI."""
     seed = 0 if os.environ.get("CI") else int.from_bytes(os.urandom(4), "big")
-    code, said = guarded(tmp_path, "rounds", path, ROUNDS, seed)
+    code, said = guarded(folder, what, path, rounds, seed, **how)
     assert code == 0, f"seed {seed}: {said}"
     assert said.startswith("sound")
+
+
+@every_path
+def test_random_calls_give_the_bits_of_plain_ones(path: str, tmp_path: Path) -> None:
+    rounds_are_sound(tmp_path, "rounds", path, ROUNDS)
 
 
 @every_path
 def test_random_long_calls_give_the_bits_of_short_ones(path: str, tmp_path: Path) -> None:
     """By table in bfloat16, with heads, tails, rows and cuts by formula."""
-    seed = 0 if os.environ.get("CI") else int.from_bytes(os.urandom(4), "big")
-    code, said = guarded(tmp_path, "long", path, LONG_ROUNDS, seed)
-    assert code == 0, f"seed {seed}: {said}"
-    assert said.startswith("sound")
+    rounds_are_sound(tmp_path, "long", path, LONG_ROUNDS)
+
+
+@every_path
+def test_random_products_of_few_rows_are_their_sums_and_touch_nothing_else(path: str, tmp_path: Path) -> None:
+    rounds_are_sound(tmp_path, "rounds", path, PRODUCTS, script="kernel_products.py")
 
 
 @every_path_with_tables
@@ -87,8 +94,9 @@ def test_tables_are_made_once_whoever_asks_first(path: str, tmp_path: Path) -> N
 
 @every_path
 @pytest.mark.parametrize("kind", ["read", "write"])
-def test_one_number_too_many_ends_the_process_and_says_where(path: str, kind: str, tmp_path: Path) -> None:
-    code, said = guarded(tmp_path, "overrun", path, kind)
+@pytest.mark.parametrize("script", ["kernel_guards.py", "kernel_products.py"])
+def test_one_number_too_many_ends_the_process_and_says_where(path: str, kind: str, script: str, tmp_path: Path) -> None:
+    code, said = guarded(tmp_path, "overrun", path, kind, script=script)
     assert code != 0
     assert said.endswith(f"at: overrun {kind}")
 

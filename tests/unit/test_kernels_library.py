@@ -169,3 +169,23 @@ print(len(kernels.names()), both.grad.shape)
 def test_importing_the_package_brings_no_torch() -> None:
     script = "import sys, gatewise.kernels; print('torch' in sys.modules, 'numpy' in sys.modules)"
     assert run(script) == "False False"
+
+
+def test_an_install_without_the_library_says_what_may_be_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(_library.OVERRIDE, raising=False)
+    monkeypatch.setattr(_library, "_installed", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "")
+    look = _library.load.__wrapped__
+    assert "no C++ compiler is on the path: install one, then pip install -v" in str(look()[1].reason)
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o755)
+    reason = str(look()[1].reason)
+    assert "g++ came later, or it failed: pip install -v --no-cache-dir" in reason
+    assert len(reason.splitlines()) == 1
+    other = compiler.rename(tmp_path / "mine")
+    monkeypatch.setenv("CXX", str(other))
+    assert f"{other} came later, or it failed" in str(look()[1].reason)

@@ -4,11 +4,13 @@ import copy
 import io
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from gatewise.core import GatewiseError
@@ -310,6 +312,7 @@ def test_under_autocast_it_casts_as_stock_does(way: str) -> None:
                     assert one.dtype == other.dtype
                     torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
                 assert ours(x.to(dtype)).dtype == dtype
+                assert ours.path(x).startswith("F.linear: autocast")
         # Forward outside and backward inside of a region: products stay in float32.
         own, base = x.clone().requires_grad_(), x.clone().requires_grad_()
         y, z = ours(own), stock(base)
@@ -319,6 +322,30 @@ def test_under_autocast_it_casts_as_stock_does(way: str) -> None:
         assert own.grad is not None
         assert base.grad is not None
         torch.testing.assert_close(own.grad, base.grad)
+
+
+class Casts(TorchDispatchMode):
+    """Counts the tensors that are cast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.num += func is torch.ops.aten._to_copy.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_weights_are_cast_once_in_a_region_of_autocast(grad: bool) -> None:
+    x = torch.randn(5, 24)
+    found: list[int] = []
+    for layer in pair():
+        with Casts() as casts, torch.autocast("cpu"), torch.set_grad_enabled(grad):
+            for _ in range(3):
+                layer(x)
+        found.append(casts.num)
+    assert found == [5, 5]  # the weight, the bias, and x at each call
 
 
 @pytest.mark.parametrize(

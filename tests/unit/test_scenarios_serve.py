@@ -159,7 +159,7 @@ THEORY = {
 def test_the_rate_that_holds_is_the_one_of_queueing_theory(name: str) -> None:
     limit, theory, draw = THEORY[name]
     clock, rng = VirtualClock(), random.Random(5)
-    goal = ServerGoal(limit_s=limit, budget_s=400_000, seed=3)
+    goal = ServerGoal(limit_s=limit, budget_s=200_000, seed=3)
     found = highest_rate(lambda numbers: clock.advance(draw(rng)), goal, clock=clock)
     assert found.verdict == "holds"
     assert found.rule == "clumps counted"

@@ -247,6 +247,7 @@ def followed(address: str) -> list[str]:
     ]
 
 
+@pytest.mark.alone
 def test_canaries_are_judged_and_taken_out_and_the_webhook_is_told(
     registry: Registry, tmp_path: Path, hook: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

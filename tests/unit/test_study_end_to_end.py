@@ -104,6 +104,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return folder, json.loads(done.stdout)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_whole_way(study: Study) -> None:
     folder, document = study
@@ -132,6 +133,7 @@ def test_the_whole_way(study: Study) -> None:
     assert json.loads(again.stdout)["comparisons"] == document["comparisons"]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_every_cell_stands_once(study: Study) -> None:
     folder, document = study

@@ -16,6 +16,8 @@ from gatewise.report._facts import environment_line
 from gatewise.runtimes import availability
 from gatewise.study import Part, check_part, to_plan
 from gatewise.study._cells import groups, run_arms
+from gatewise.study._errors import OtherStudyError
+from gatewise.study._evaluate import _open as opened  # pyright: ignore[reportPrivateUsage]
 from gatewise.study._evaluate import machine
 from gatewise.study._jobs import prepare
 from gatewise.study._plan import from_json
@@ -86,6 +88,11 @@ def test_a_plan_comes_back_from_its_record_and_an_old_one_still_means_what_it_me
     [
         ({"measure": {"kernels": ["fast"]}}, "measure.kernels is a list of stock and gatewise"),
         ({"measure": {"kernels": []}}, "measure.kernels is a list"),
+        (
+            {"measure": {"kernels": "gatewise"}},
+            r'measure\].kernels is a list, such as \["stock", "gatewise"\], not \'gate',
+        ),
+        ({"train": {"kernels": "stock"}}, r"train\].kernels is a list"),
         ({"train": {"kernels": ["stock", "stock"]}}, "train.kernels is a list"),
         ({"study": {"arms": ["gelu", {"name": "relu", "kernel": "ours"}]}}, "kernel is stock or gatewise, not 'ours'"),
         ({"study": {"arms": ["gelu", {"name": "relu", "kernl": "stock"}]}}, "did you mean 'kernel'"),
@@ -131,6 +138,26 @@ def test_a_machine_without_kernels_refuses_the_plan_and_runs_the_stock_one(monke
         with pytest.raises(GatewiseError, match=r"'gelu' asks for kernel = gatewise.*absent: nobody built them"):
             check_part(one(["gelu", "relu"], **tables))
     assert machine()["kernels"] == {"instruction_set": None, "reason": "nobody built them"}
+
+
+def test_a_study_on_kernels_goes_on_with_its_instruction_set_and_another_does_not_care(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(path: Path | None, found: str | None, reason: str | None = None) -> None:
+        monkeypatch.setattr(kernels, "status", lambda: Status(path=path, instruction_set=found, reason=reason))
+
+    ours, stock = plan(["gelu", {"name": "gelu", "kernel": "gatewise"}]), plan(["gelu", "relu"])
+    here(tmp_path, "avx512")
+    for resume in (False, True):
+        for name, asked in (("ours", ours), ("stock", stock)):
+            opened(asked, tmp_path / name, resume=resume).close()
+    here(tmp_path, "avx2", "GATEWISE_ISA=avx2")
+    with pytest.raises(OtherStudyError, match=r"kernels avx512, and here they are avx2 \(GATEWISE_ISA=avx2\)\n"):
+        opened(ours, tmp_path / "ours", resume=True)
+    here(None, None, "GATEWISE_NATIVE=off")
+    with pytest.raises(OtherStudyError, match=r"avx512, and here they are absent \(GATEWISE_NATIVE=off\)"):
+        opened(ours, tmp_path / "ours", resume=True)
+    opened(stock, tmp_path / "stock", resume=True).close()
 
 
 def test_the_environment_line_says_whether_native_kernels_are_there() -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatewise.core import GatewiseError
@@ -69,10 +69,12 @@ def test_the_rate_by_hand():
 
 @given(
     seconds=st.floats(1, 1000),
-    step=st.floats(1e-4, 1),
+    step=st.floats(1e-3, 1),
     evaluation=st.one_of(st.none(), st.floats(0, 10)),
     most=st.one_of(st.none(), st.integers(0, 3000)),
 )
+@example(seconds=100.0, step=1e-4, evaluation=None, most=None)
+@example(seconds=100.0, step=1e-4, evaluation=2.5, most=3000)
 def test_a_scaled_plan_fits_its_time_or_is_refused(
     seconds: float, step: float, evaluation: float | None, most: int | None
 ):

@@ -3,8 +3,9 @@
 The table and its references need no torch; what does is imported when it is asked for.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from gatewise.core import lazy
 
 from ._matching import Matching as Matching
 from ._matching import matched_hidden as matched_hidden
@@ -92,15 +93,4 @@ _HOMES = {
     ),
 }
 
-
-def __getattr__(name: str) -> object:
-    for module, names_of_module in _HOMES.items():
-        if name in names_of_module:
-            value: object = getattr(import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *(name for names_of_module in _HOMES.values() for name in names_of_module)})
+__getattr__, __dir__ = lazy(__name__, _HOMES, globals())

@@ -1,5 +1,7 @@
 """The table as functions for users: the stock torch code behind checks that name what is wrong."""
 
+from numbers import Real
+
 from torch import Tensor, nn
 
 from gatewise.core import GatewiseError, unknown_name
@@ -22,6 +24,15 @@ def _check_pair(gate: Tensor, up: Tensor, function: str) -> None:
         raise GatewiseError(f"{function}: gate and up must have one shape, got {list(gate.shape)} and {list(up.shape)}")
     if gate.dtype != up.dtype:
         raise GatewiseError(f"{function}: gate and up must have one dtype, got {gate.dtype} and {up.dtype}")
+    if gate.device != up.device:
+        raise GatewiseError(f"{function}: gate and up must be on one device, got {gate.device} and {up.device}")
+
+
+def _check_number(value: object, function: str, argument: str) -> None:
+    """Not a tensor either: no gradient by it would be recorded."""
+    number = not isinstance(value, bool) and isinstance(value, (int, float, Real))
+    if not number or value != value:
+        raise GatewiseError(f"{function}: {argument} must be a number, got {value!r}")
 
 
 def _check_approximate(approximate: str) -> None:
@@ -36,8 +47,12 @@ def relu(x: Tensor) -> Tensor:
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where x > 0, else negative_slope * x. Raises `GatewiseError` for a dtype that is not floating."""
+    """x where x > 0, else negative_slope * x.
+
+    Raises `GatewiseError` for a dtype that is not floating and a slope that is no number.
+    """
     _check(x, "leaky_relu")
+    _check_number(negative_slope, "leaky_relu", "negative_slope")
     return nn.functional.leaky_relu(x, negative_slope)
 
 
@@ -48,8 +63,12 @@ def relu2(x: Tensor) -> Tensor:
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha (e^x - 1). Raises `GatewiseError` for a dtype that is not floating."""
+    """x where x > 0, else alpha (e^x - 1).
+
+    Raises `GatewiseError` for a dtype that is not floating and an alpha that is no number.
+    """
     _check(x, "elu")
+    _check_number(alpha, "elu", "alpha")
     return nn.functional.elu(x, alpha)
 
 
@@ -166,9 +185,12 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def swiglu_clamped(gate: Tensor, up: Tensor, limit: float = CLAMP_LIMIT, alpha: float = CLAMP_ALPHA) -> Tensor:
     """gpt-oss' swiglu: (clip(up, -limit, limit) + 1) * g * sigmoid(alpha g), g = min(gate, limit).
 
-    Raises `GatewiseError` for shapes or dtypes that differ, a dtype not floating, and a limit that is not positive.
+    Raises `GatewiseError` for shapes, dtypes or devices that differ, a dtype not floating, a limit that is no positive
+    number, and an alpha that is no number.
     """
     _check_pair(gate, up, "swiglu_clamped")
+    _check_number(limit, "swiglu_clamped", "limit")
+    _check_number(alpha, "swiglu_clamped", "alpha")
     if not limit > 0:
         raise GatewiseError(f"swiglu_clamped: limit must be above 0, got {limit!r}")
     return _stock.swiglu_clamped(gate, up, limit, alpha)

@@ -18,6 +18,7 @@ from ._judge import Comparison as Comparison
 from ._judge import Method as Method
 from ._judge import Rule as Rule
 from ._judge import Verdict as Verdict
+from ._lazy import lazy as lazy
 from ._metrics import METRICS as METRICS
 from ._metrics import Metric as Metric
 from ._metrics import metric as metric

@@ -42,10 +42,12 @@ class Registry(Generic[T]):
         return len(self.table) + len(self._third_party)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.table or name in self._third_party
+        return isinstance(name, str) and (name in self.table or name in self._third_party)
 
     def __getitem__(self, name: str) -> T:
         """Import and return one plug-in. Raises `GatewiseError` with the nearest name when there is none."""
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise unknown_name(self.kind, name, self)
         if name not in self._loaded:
             if name in self.table:
                 module, _, attribute = self.table[name].partition(":")

@@ -13,7 +13,7 @@ def look_lines(found: Mapping[str, Any]) -> Iterator[Line]:
     yield Line(f"gatewise doctor, {found['started']}", style="bold")
     yield Line("took", f"{duration(found['seconds'])}: {_took(found['took_s'])}", "dim")
     yield Line("\nInstalled", style="bold")
-    yield from _installed(found["installed"])
+    yield from _installed(found["installed"], found["missing"])
     yield Line("\nThis machine", style="bold")
     yield from _machine(found)
     yield Line("\nWhat it can do at most", style="bold")
@@ -28,7 +28,7 @@ def _took(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{what} {value:.1f}" for what, value in seconds.items() if value >= 0.05)
 
 
-def _installed(found: Mapping[str, Any]) -> Iterator[Line]:
+def _installed(found: Mapping[str, Any], missing: Mapping[str, str]) -> Iterator[Line]:
     names = [f"{name} {version}" for name, version in found["needed"].items() if version]
     yield Line("needed", ", ".join(names))
     for name in (name for name, version in found["needed"].items() if not version):
@@ -43,7 +43,10 @@ def _installed(found: Mapping[str, Any]) -> Iterator[Line]:
         yield Line("compiler", f"{compiler['name']}: {compiler['brings']}")
     else:
         yield Line("compiler", f"none, and {compiler['brings']} needs one: install a C++ compiler", "yellow")
-    yield Line("native kernels", found["native_kernels"] or "absent")
+    if found["native_kernels"]:
+        yield Line("native kernels", found["native_kernels"])
+    else:
+        yield Line("native kernels", f"absent: {missing['installed.native_kernels']}", "yellow")
 
 
 def _machine(found: Mapping[str, Any]) -> Iterator[Line]:

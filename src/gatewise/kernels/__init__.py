@@ -3,8 +3,9 @@
 `status` and `Status` need no torch; the rest is imported when it is asked for.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from gatewise.core import lazy
 
 from ._library import Status as Status
 from ._library import status as status
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ._modules import Activation as Activation
     from ._modules import GatedUnit as GatedUnit
     from ._packed import gate_packed as gate_packed
+    from ._stock import stock as stock
     from ._use import Used as Used
     from ._use import in_use as in_use
     from ._use import use as use
@@ -54,18 +56,8 @@ _HOMES = {
     "_linear": ("Linear",),
     "_modules": ("Activation", "GatedUnit"),
     "_packed": ("gate_packed",),
+    "_stock": ("stock",),
     "_use": ("Used", "in_use", "use"),
 }
 
-
-def __getattr__(name: str) -> object:
-    for module, names_of_module in _HOMES.items():
-        if name in names_of_module:
-            value: object = getattr(import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *(name for names_of_module in _HOMES.values() for name in names_of_module)})
+__getattr__, __dir__ = lazy(__name__, _HOMES, globals())

@@ -26,6 +26,7 @@ class Private:
     any_requires_grad: Callable[..., bool]
     transforms_active: Callable[[], bool]
     one_level: Callable[[], AbstractContextManager[None]]
+    forward_mode: Callable[[bool], AbstractContextManager[None]]
     function: Any
 
 
@@ -42,6 +43,7 @@ def _private() -> Private | None:
             any_requires_grad=core._any_requires_grad,
             transforms_active=core._are_functorch_transforms_active,
             one_level=enable_single_level_autograd_function,
+            forward_mode=forward_ad._set_fwd_grad_enabled,  # pyright: ignore[reportPrivateUsage]
             function=torch.autograd.function._SingleLevelFunction,  # pyright: ignore[reportPrivateUsage]
         )
     except (AttributeError, ImportError):
@@ -53,17 +55,52 @@ PRIVATE = _private()
 
 def differentiable(
     library: torch.library.Library, op: Any, num_tensors: int, gradient: Gradient, quick: Any = None
-) -> Callable[..., Any] | None:
+) -> None:
     """Register the gradient of `op(*tensors, high)`, which `gradient` gives.
 
     `quick(*grads, *tensors, high)` is an operator that gives the same, called where no further gradient is recorded.
-    Returns what records a call without asking the dispatcher: `record(*tensors, high)`, not for use under torch.func's
-    transforms; None where torch lacks what it takes.
     """
     if PRIVATE is None:
         _register_publicly(library, op, num_tensors, gradient)
+    else:
+        _register(PRIVATE, library, op, num_tensors, _backward(PRIVATE, gradient, quick))
+
+
+Recorders = tuple[Callable[..., Any], Callable[..., Any]]
+"""What records a call `record(*tensors)`, at the default level and at `high`."""
+
+
+def recorders(packet: Any, quick: Any, gradient: Gradient) -> Recorders | None:
+    """What records a call without asking the dispatcher; None where torch lacks what it takes.
+
+    For operators of one output; not under torch.func's transforms, nor in forward mode: those need the operator.
+    """
+    if PRIVATE is None:
         return None
-    return _register(PRIVATE, library, op, num_tensors, _backward(PRIVATE, gradient, quick))
+    call, reverse = raw(packet.no_grad), raw(quick)
+    return _recorder(PRIVATE, call, reverse, gradient, high=False), _recorder(
+        PRIVATE, call, reverse, gradient, high=True
+    )
+
+
+def _recorder(private: Private, call: Any, reverse: Any, gradient: Gradient, *, high: bool) -> Callable[..., Any]:
+    below_autograd, transforms_active = private.below_autograd, private.transforms_active
+    records, level = torch.is_grad_enabled, (True,) if high else ()
+
+    class Function(private.function):
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            ctx.save_for_backward(*tensors)
+            return call(*tensors, *level)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            if records() or transforms_active() or dual_level():
+                return gradient(grads, ctx.saved_tensors, high)
+            with below_autograd():
+                return reverse(*grads, *ctx.saved_tensors, *level)
+
+    return Function.apply
 
 
 def raw(op: Any) -> Any:
@@ -74,6 +111,20 @@ def raw(op: Any) -> Any:
 def dual_level() -> bool:
     """Is forward-mode differentiation on?"""
     return forward_ad._current_level >= 0  # pyright: ignore[reportPrivateUsage]
+
+
+_legacy_batched: Callable[[Tensor], bool] = getattr(
+    getattr(torch._C, "_functorch", None),  # pyright: ignore[reportPrivateUsage]
+    "is_legacy_batchedtensor",
+    lambda x: False,  # pyright: ignore[reportUnknownLambdaType]
+)
+
+
+def followed(grad: Tensor) -> bool:
+    """Has a backward pass to be in differentiable operations? For a recorded one, forward mode, torch.func's transforms
+    and the older vmap of `is_grads_batched`."""
+    transformed = PRIVATE is not None and PRIVATE.transforms_active()
+    return torch.is_grad_enabled() or dual_level() or transformed or _legacy_batched(grad)
 
 
 def has_tangent(x: Tensor) -> bool:
@@ -117,9 +168,7 @@ def _forward_mode(gradient: Gradient, tensors: Sequence[Tensor], high: bool, tan
     return tuple(found) if num > 1 else found[0]
 
 
-def _register(
-    private: Private, library: torch.library.Library, op: Any, num_tensors: int, backward: _Backward
-) -> Callable[..., Any]:
+def _register(private: Private, library: torch.library.Library, op: Any, num_tensors: int, backward: _Backward) -> None:
     call, below_autograd = raw(op), private.below_autograd
     any_requires_grad, transforms_active = private.any_requires_grad, private.transforms_active
     reverse = backward.reverse
@@ -132,7 +181,8 @@ def _register(
             if dual_level():
                 ctx.save_for_forward(*tensors)
             ctx.high = args[num_tensors]
-            with below_autograd():
+            # Torch calls this with both modes of differentiation off, which the levels around a transform's need.
+            with torch.set_grad_enabled(transforms_active()), private.forward_mode(True), below_autograd():
                 found = call(*args)
             ctx.num_outputs = len(found) if isinstance(found, tuple) else 1
             return found
@@ -143,7 +193,9 @@ def _register(
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Any) -> Any:
-            return _forward_mode(backward.gradient, ctx.saved_tensors, ctx.high, tangents, ctx.num_outputs)
+            with private.forward_mode(True):
+                inputs = [forward_ad.unpack_dual(each, level=0).primal for each in ctx.saved_tensors]
+                return _forward_mode(backward.gradient, inputs, ctx.high, tangents, ctx.num_outputs)
 
     record: Callable[..., Any] = Function.apply
 
@@ -159,7 +211,6 @@ def _register(
             return call(*args)
 
     library.impl(op, kernel, "Autograd")
-    return record
 
 
 def _register_publicly(library: torch.library.Library, op: Any, num_tensors: int, gradient: Gradient) -> None:

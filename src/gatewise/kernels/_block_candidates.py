@@ -11,9 +11,13 @@ from ._block_packed import Cache, packable
 from ._blocked import Recipe, Ways, Weights
 
 ROWS = 512
-"""Tokens in a block of rows; in training of so many of float32, and of twice as many of bfloat16."""
-SAVE, RECOMPUTE = 8, 1
-"""Of how many of 8 blocks the projections are kept: one, so that a training step takes little longer than without."""
+"""Tokens in a block of rows; in training at least so many."""
+ROW_BYTES, MOST_TIMES = 2**13, 4
+"""Where the hidden activation of a token takes less than so many bytes, a block of a training step has up to four times
+as many: products that sum over the tokens, of the gradients by the weights, want them many."""
+SAVE, RECOMPUTE = 8, 4
+"""Of how many of 8 blocks of rows the projections are kept. Half of them: as the backward pass uses them up, their
+memory is what the gradients and the other blocks need, so that keeping fewer would hardly lower the peak."""
 
 
 class Settings(Protocol):
@@ -102,9 +106,10 @@ def training_call(block: Settings, way: str, rows: Tensor, weights: Weights) -> 
 
 def recipe(block: Settings, rows: Tensor, weights: Weights, *, training: bool, keep: int = 0) -> Recipe:
     """How the block is evaluated on such rows, each product by the way that the questions of a linear layer find."""
-    most = ROWS * 4 // rows.dtype.itemsize if training else ROWS
-    num_rows = min(rows.shape[0], most)
     (hidden, dim), dim_out = weights.first[0].shape, weights.down.shape[0]
+    times = ROW_BYTES // (hidden * rows.dtype.itemsize) if training else 1
+    most = ROWS * min(max(times, 1), MOST_TIMES)
+    num_rows = min(rows.shape[0], most)
     kinds = ("forward", "by_input", "by_weight") if training else ("forward",)
     ask = _linear_questions.ask
     return Recipe(

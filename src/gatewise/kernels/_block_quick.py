@@ -54,6 +54,7 @@ class Plan(NamedTuple):
         settings: `_settings()` then.
         slots: dictionaries of the parts, with a name and what stood there.
         parts: the parts' dictionaries and their classes.
+        weights: of which only the dtype can have changed.
     """
 
     run: Run
@@ -62,6 +63,7 @@ class Plan(NamedTuple):
     settings: tuple[object, ...]
     slots: tuple[tuple[dict[str, Any], str, object], ...]
     parts: tuple[tuple[nn.Module, dict[str, Any], type], ...]
+    weights: tuple[Tensor, ...]
 
 
 def find(block: Block, x: Tensor) -> Run | None:
@@ -79,6 +81,9 @@ def find(block: Block, x: Tensor) -> Run | None:
     for owner, name, what in plan.slots:
         if owner.get(name) is not what:
             return None
+    for weight in plan.weights:
+        if weight.dtype is not x.dtype:  # written to through `.data`
+            return None
     for part, own, kind in plan.parts:
         if type(part) is not kind or changed(own):
             return None
@@ -94,7 +99,7 @@ def remember(block: Block, x: Tensor, way: str, place: tuple[object, ...], weigh
         plans.clear()
     slots, parts = _parts(block)
     run = _runs(block, x, way, weights)
-    plans[x.shape, x.dtype] = Plan(run, way, place, _settings(block), slots, parts)
+    plans[x.shape, x.dtype] = Plan(run, way, place, _settings(block), slots, parts, tuple(weights.present()))
 
 
 def changed(own: dict[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """Which way a feed-forward block takes for a call, and why; the ways themselves are `_blocked` and `_block_packed`."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -12,7 +13,7 @@ from gatewise import activations
 
 from . import _block_few, _choice, _cuda, _products
 from ._autograd import PRIVATE, dual_level, tracing
-from ._block_candidates import candidates, settled
+from ._block_candidates import RECOMPUTE, SAVE, candidates, settled
 from ._block_packed import Cache, packable
 from ._block_quick import changed
 from ._blocked import Weights
@@ -27,7 +28,7 @@ PATHS = tuple(dict.fromkeys((*INFERENCE, *TRAINING)))
 SMALL = 2**20
 """Multiplications of a block up to which nothing is measured: Python's share of the time leaves nothing to win."""
 PRICE = 1.05
-"""How much longer than the stock block a training step may take for the sake of memory."""
+"""How much longer a training step may take for the sake of memory."""
 
 _TENSORS = (Tensor, nn.Parameter)
 _LINEARS = (nn.Linear, Linear)
@@ -251,17 +252,22 @@ def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[st
         way = _choice.choose(question, key, candidates(block, x, weights, place.dtype, training=training))
     if is_forced:
         return _choice.note(place, way), "forced"
-    why = "measured"
-    if place.much:
-        way, why = _thrifty(way, _kept_bytes(x, weights, place.dtype), settled(question, key))
+    if not training:
+        return _choice.note(place, way), "measured"
+    way, why = _thrifty(way, _kept_bytes(x, weights, place.dtype) if place.much else 0, settled(question, key))
     return _choice.note(place, way), why
 
 
 def _thrifty(way: str, kept_bytes: int, times_s: Mapping[str, float]) -> tuple[str, str]:
-    """The measured way, or `recompute` where much would be kept and it costs little; and why."""
-    if way == "recompute" or "recompute" not in times_s:
-        return way, "measured"
+    """The measured way of training, or one that keeps less and costs little: `save`; where that would keep much
+    (`kept_bytes`, else 0) `recompute`. And why."""
+    why = "measured"
+    if way in ("torch", "native") and times_s.get("save", inf) <= PRICE * times_s[way]:
+        way, why = "save", f"keeps less than {way}, in {times_s['save'] / times_s[way]:.2f} of its time"
+    if not kept_bytes or way == "recompute" or "recompute" not in times_s:
+        return way, why
     price = times_s["recompute"] / times_s["torch"]
+    less = kept_bytes * (SAVE - RECOMPUTE) // SAVE >> 20
     if price > PRICE:
-        return way, f"measured; recompute, {kept_bytes >> 20} MiB less, takes {price:.2f} of the stock block's time"
-    return "recompute", f"{kept_bytes >> 20} MiB less, in {price:.2f} of the stock block's time"
+        return way, f"{why}; recompute, which keeps {less} MiB less, takes {price:.2f} of the stock block's time"
+    return "recompute", f"keeps {less} MiB less, in {price:.2f} of the stock block's time"

@@ -15,7 +15,7 @@ from torch import Tensor
 from gatewise import activations
 
 from . import _products
-from ._autograd import raw
+from ._autograd import followed, raw
 from ._functions import FUNCTIONS, names
 
 
@@ -130,16 +130,20 @@ def slopes(recipe: Recipe, grad: Tensor, inputs: Sequence[Tensor], out: Sequence
         return torch.autograd.grad(value, leaves, grad)
 
 
-def evaluate(recipe: Recipe, x: Tensor, weights: Weights, keep: list[Tensor] | None = None) -> Tensor:
-    """The block's output [n, d]. What `keep` is given are the first projections of the blocks to keep, in order."""
-    count = -(-x.shape[0] // recipe.rows) * recipe.keep // 8 * len(weights.first)
+Kept = dict[int, list[Tensor]]
+"""The first projections of some blocks of rows, by the block's place."""
+
+
+def evaluate(recipe: Recipe, x: Tensor, weights: Weights, kept: Kept | None = None) -> Tensor:
+    """The block's output [n, d]. `kept` is given the first projections of the first blocks, as many as are to keep."""
+    count = -(-x.shape[0] // recipe.rows) * recipe.keep // 8
 
     def one(rows: Tensor) -> Tensor:
         inputs = project(recipe, rows, weights)
-        if keep is None or len(keep) >= count:
+        if kept is None or len(kept) >= count:
             hidden = activate(recipe, inputs, inputs[0])
         else:
-            keep.extend(inputs)
+            kept[len(kept)] = inputs
             hidden = activate(recipe, inputs, torch.empty_like(inputs[0]))
         del inputs  # the second input is free before the last product is made
         return _products.FORWARD[recipe.down.forward](hidden, weights.down, weights.down_bias, None)
@@ -194,23 +198,30 @@ class _Sum:
             rows = part[start : start + size]
             self.total[start : start + size].add_(scratch[: rows.shape[0]].copy_(rows))
 
+    def add_product(self, grad: Tensor, x: Tensor, way: str) -> None:
+        """Add grad^T x: where torch's product can add, in one go."""
+        if self.total is not None and way == "torch" and self.dtype is torch.float32:
+            self.total.addmm_(grad.t(), x)
+        else:
+            self.add(_products.BY_WEIGHT[way](grad, x, None))
+
     def value(self) -> Tensor | None:
         return None if self.total is None else self.total.to(self.dtype)
 
 
 def gradients(
-    recipe: Recipe, grad: Tensor, x: Tensor, weights: Weights, kept: Sequence[Tensor], needed: Sequence[bool]
+    recipe: Recipe, grad: Tensor, x: Tensor, weights: Weights, kept: Kept, needed: Sequence[bool]
 ) -> list[Tensor | None]:
     """The gradients by x and by each of `weights.flat()`, None where it is not needed.
 
-    `kept` is what `evaluate` kept; projections that are not there are computed again.
+    `kept` is what `evaluate` kept. It is used up, block by block, so that its memory serves what is made meanwhile;
+    projections that are not there are computed again.
     """
     found = _Gradients(recipe, weights, needed)
     by_x = torch.empty_like(x, memory_format=torch.contiguous_format) if needed[0] else None
     for i, rows in enumerate(blocks(x.shape[0], recipe.rows)):
-        num_first = len(weights.first)
         # A block's tensors are all gone before the next block's are made: they are the locals of this call.
-        found.add(grad[rows], x[rows], kept[i * num_first : (i + 1) * num_first], None if by_x is None else by_x[rows])
+        found.add(grad[rows], x[rows], kept.pop(i, None), None if by_x is None else by_x[rows])
     return [by_x, *(each.value() for each in found.sums)]
 
 
@@ -224,71 +235,77 @@ class _Gradients:
         self.need_first = any(needed[:-2])
         self.sums = [_Sum() for _ in self.need]
 
-    def add(self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], by_x: Tensor | None) -> None:
-        """What one block adds; its gradient by x goes to `by_x`."""
+    def add(self, grad: Tensor, x: Tensor, inputs: list[Tensor] | None, by_x: Tensor | None) -> None:
+        """What one block adds; its gradient by x goes to `by_x`. The projections are written over."""
         recipe, weights, (need_down, need_down_bias) = self.recipe, self.weights, self.need[-2:]
         x, grad = x.contiguous(), grad.contiguous()
         if need_down_bias:
             self.sums[-1].add(grad.sum(0))
-        inputs = kept or project(recipe, x, weights)
+        inputs = inputs or project(recipe, x, weights)
         if need_down:
             hidden = activate(recipe, inputs, torch.empty_like(inputs[0]))
-            self.sums[-2].add(_products.BY_WEIGHT[recipe.down.by_weight](grad, hidden, None))
+            self.sums[-2].add_product(grad, hidden, recipe.down.by_weight)
             del hidden
         if not self.need_first:
             return
         by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, weights.down, None)
-        # Over the inputs where those are ours alone: a graph that kept them may be gone through again.
-        into = (torch.empty_like(by_hidden), by_hidden) if kept else inputs
-        parts = slopes(recipe, by_hidden, inputs, into)
-        del inputs, by_hidden, into
+        parts = slopes(recipe, by_hidden, inputs, inputs)
+        del inputs, by_hidden
         for i, part in enumerate(parts):
             if self.need[i]:
-                self.sums[i].add(_products.BY_WEIGHT[recipe.first.by_weight](part, x, None))
+                self.sums[i].add_product(part, x, recipe.first.by_weight)
             if self.need[len(parts) + i]:
                 self.sums[len(parts) + i].add(part.sum(0))
         if by_x is not None:
-            by_input = _products.BY_INPUT[recipe.first.by_input]
             first, *others = zip(parts, weights.first, strict=True)
-            by_input(*first, by_x)
+            _products.BY_INPUT[recipe.first.by_input](*first, by_x)
             for part, weight in others:
-                by_x.add_(by_input(part, weight, None))
+                _products.add_by_input(by_x, part, weight, recipe.first.by_input)
+
+
+_saved_hooks: Any = getattr(getattr(torch._C, "_autograd", None), "_top_saved_tensors_default_hooks", None)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+
+
+def _saving_is_followed() -> bool:
+    """Does somebody, such as a checkpoint, decide what becomes of saved tensors? Then nothing is kept beside those."""
+    return _saved_hooks is not None and _saved_hooks(True) is not None
 
 
 class FeedForwardFunction(torch.autograd.Function):
-    """The whole block as one function of (recipe, x, *weights): it saves x, the weights and, if told, the projections.
+    """The whole block as one function of (recipe, x, *weights): it keeps x, the weights and, if told, the projections.
 
+    The projections are not among torch's saved tensors, which live until a backward pass ends: they go block by block.
+    A second pass through a retained graph, and one whose saved tensors went through hooks, computes them again.
     Twice differentiable: a backward pass that is itself recorded computes the block again in torch operations.
     """
 
     @staticmethod
     def forward(ctx: Any, recipe: Recipe, x: Tensor, *flat: Tensor | None) -> Tensor:
-        keep: list[Tensor] | None = [] if recipe.keep else None
-        out = evaluate(recipe, x, Weights.of(flat), keep=keep)
-        ctx.recipe = recipe
-        ctx.num_flat = len(flat)
-        ctx.save_for_backward(x, *flat, *(keep or ()))
-        return out
+        ctx.recipe, ctx.kept = recipe, {}
+        ctx.save_for_backward(x, *flat)
+        return evaluate(recipe, x, Weights.of(flat), None if _saving_is_followed() else ctx.kept)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,) = grads
-        x, *rest = ctx.saved_tensors
-        flat, kept = rest[: ctx.num_flat], rest[ctx.num_flat :]
+        x, *flat = ctx.saved_tensors
         needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
+        if followed(grad):
             return None, *_differentiable(ctx.recipe, grad, x, flat, needed)
-        return None, *gradients(ctx.recipe, grad, x, Weights.of(flat), kept, needed)
+        with torch.autocast("cpu", enabled=False):  # what the forward pass computed in is settled
+            return None, *gradients(ctx.recipe, grad, x, Weights.of(flat), ctx.kept, needed)
 
 
 def _differentiable(
     recipe: Recipe, grad: Tensor, x: Tensor, flat: Sequence[Tensor | None], needed: Sequence[bool]
 ) -> list[Tensor | None]:
     """The same gradients as something that can be differentiated again."""
-    wanted = [each for each, need in zip((x, *flat), needed, strict=True) if need and each is not None]
-    accuracy = "high" if recipe.high else "default"
-    out = plain(recipe.activation, accuracy, x, Weights.of(flat))
-    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    with torch.enable_grad():
+        # Views: x may come from these very weights, and a weight may stand in two places.
+        x, flat = x.view_as(x), [None if each is None else each.view_as(each) for each in flat]
+        wanted = [each for each, need in zip((x, *flat), needed, strict=True) if need and each is not None]
+        out = plain(recipe.activation, "high" if recipe.high else "default", x, Weights.of(flat))
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=torch.is_grad_enabled()))
     return [next(found) if need else None for need in needed]
 
 

@@ -155,9 +155,14 @@ def forced(ways: Mapping[str, str] | None = None, /, **by_family: str) -> Genera
     """Take these ways inside the block, in this thread: `forced(linear="torch")` or
     `forced({"linear.forward": "torch"})`.
 
-    Wins over GATEWISE_CHOOSE. Raises `GatewiseError` for an unknown question or way, naming the nearest.
+    Wins over GATEWISE_CHOOSE. Raises `GatewiseError` for an unknown question or way, naming the nearest, and for a
+    question that is given twice.
     """
+    if ways is not None and not isinstance(ways, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise GatewiseError(f"forced takes question=way, such as forced(linear='torch'), or a mapping, not {ways!r}")
     given = {**(ways or {}), **by_family}
+    if len(given) != len(ways or {}) + len(by_family):
+        raise GatewiseError(f"forced: {', '.join(sorted((ways or {}).keys() & by_family))} is given twice")
     for question, way in given.items():
         _check(question, way)
     token = _forced.set({**_forced.get({}), **given})
@@ -231,9 +236,9 @@ def _check(question: str, way: str) -> None:
     for name, known_ways in QUESTIONS.items():
         ways[name] = set(known_ways)
         ways.setdefault(name.partition(".")[0], set()).update(known_ways)
-    if question not in ways:
+    if not isinstance(question, str) or question not in ways:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise unknown_name("question to force a way for", question, ways)
-    if way not in ways[question]:
+    if not isinstance(way, str) or way not in ways[question]:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise unknown_name(f"way of {question!r}", way, ways[question])
 
 

@@ -14,6 +14,7 @@ from . import _block_candidates, _block_quick, _block_route, _cuda
 from ._block_packed import Cache
 from ._block_route import PATHS, Route
 from ._functions import ACCURACIES, FUNCTIONS
+from ._linear_function import check, check_alike
 from ._linear_operator import traced
 
 
@@ -30,14 +31,14 @@ class FeedForward(activations.FeedForward):
       weights again** (`packed_bytes`); `pack=False`, an attribute, does without. They are made anew when the weights
       have changed, and dropped by `.train()`, `.to()`, loading a state dict and a call that records a gradient.
     - `blocked` (inference): blocks of rows with the weights as they are.
-    - `save` (training): one autograd function around the block, which keeps the projections, not the activation.
-    - `recompute` (training): keeps the input and an eighth of the projections; the others are computed again, block by
-      block, backward.
+    - `save` (training): one autograd function around the block, which keeps the projections, not the activation, and
+      frees them block by block as the backward pass uses them.
+    - `recompute` (training): the same with half of the projections; the others are computed again, block by block.
 
     Which is taken is measured, once for each kind of shape and machine (`gatewise.kernels.choices`), unless `path`
-    names one; a named one holds for the calls that it is of. Where the projections of a call exceed `save_bytes`,
-    `recompute` is preferred if it costs at most 5 % more time than the stock block. `path_of(x)` says which way a call
-    takes and why.
+    names one; a named one holds for the calls that it is of. Memory counts in training: `save` is preferred to `torch`
+    and `native` if it costs at most 5 % more time, and where the projections of a call exceed `save_bytes`, `recompute`
+    is taken if it costs at most 5 % more time than the stock block. `path_of(x)` says which way a call takes and why.
 
     Gradients are summed over blocks in float32. A block whose parts were changed (hooks, parametrizations, exchanged
     submodules) takes the stock way. Under `torch.compile`, functorch's transforms, forward-mode derivatives and hooks
@@ -46,7 +47,8 @@ class FeedForward(activations.FeedForward):
     call without a gradient whose like came before finds its way by a few comparisons (`_block_quick`). On CUDA: see
     `_cuda`, whose kernels were never run by our tests.
 
-    Raises what `activations.FeedForward` raises, and `GatewiseError` for an unknown `accuracy` or `path`.
+    Raises what `activations.FeedForward` raises, and `GatewiseError` for an unknown `accuracy` or `path` and for an x
+    of another dtype or device than the weights.
     """
 
     pack: bool = True
@@ -100,10 +102,16 @@ class FeedForward(activations.FeedForward):
         run = _block_quick.find(self, x)
         if run is not None:
             return run(x)
-        if x.ndim == 0 or x.shape[-1] != self.dim:
-            raise GatewiseError(f"FeedForward expects [..., {self.dim}], got {list(x.shape)}")
-        if torch.compiler.is_compiling():
-            return self._traced(x)
+        _check(x, self.dim)
+        try:
+            return self._traced(x) if torch.compiler.is_compiling() else self._routed(x)
+        except RuntimeError:
+            weight = getattr(self.down, "weight", None)
+            if isinstance(weight, Tensor):
+                check_alike("FeedForward", x, weight)
+            raise
+
+    def _routed(self, x: Tensor) -> Tensor:
         route = _block_route.route(self, x)
         if route.training:
             self.drop_packed()
@@ -121,7 +129,11 @@ class FeedForward(activations.FeedForward):
         return self._whole(x, route)
 
     def path_of(self, x: Tensor) -> str:
-        """Which way `forward(x)` takes here and now, and why: `packed: measured`. Measures where that was not done."""
+        """Which way `forward(x)` takes here and now, and why: `packed: measured`. Measures where that was not done.
+
+        Raises `GatewiseError` where x is no tensor of `dim` columns.
+        """
+        _check(x, self.dim)
         return str(_block_route.route(self, x, explained=True))
 
     @property
@@ -146,7 +158,7 @@ class FeedForward(activations.FeedForward):
         weights = _block_route.read(self)
         if native is None or not x.is_cpu or isinstance(weights, str):
             return super().forward(x)
-        inputs = [traced(x, w, b) for w, b in zip(weights.first, weights.first_bias, strict=True)]
+        inputs = [traced(x, w, b, "FeedForward") for w, b in zip(weights.first, weights.first_bias, strict=True)]
         return traced(native(*inputs, accuracy=self.accuracy), weights.down, weights.down_bias)
 
     def _whole(self, x: Tensor, route: Route) -> Tensor:
@@ -176,3 +188,9 @@ class FeedForward(activations.FeedForward):
     def extra_repr(self) -> str:
         forced = "" if self.path is None else f", path={self.path!r}"
         return f"{super().extra_repr()}, accuracy={self.accuracy!r}{forced}"
+
+
+def _check(x: Tensor, dim: int) -> None:
+    check("FeedForward", x, dim)
+    if x.is_nested and x.layout is torch.strided:
+        raise GatewiseError("FeedForward: x must be a dense tensor, or a nested one of layout torch.jagged")

@@ -14,8 +14,9 @@ from torch import Tensor
 from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
-from ._autograd import PRIVATE, dual_level, has_tangent, raw, tracing
+from ._autograd import PRIVATE, Recorders, dual_level, has_tangent, raw, tracing
 from ._library import status
+from ._memory import overlaps
 from ._operators import missing, recorder, register
 
 Accuracy = Literal["default", "high"]
@@ -37,18 +38,20 @@ class _Way:
     """One function: its stock code, and its operator in the forms that cost least.
 
     Attributes:
+        name: of the function.
         stock: without checks.
         op: the operator, for whatever traces or transforms the call.
         plain: the same where no gradient is recorded.
-        record: the same where one is; None where only `op` can.
+        record: the same where one is, by accuracy; None where only `op` can.
         out: the operator that writes to `out`.
         small: see `SMALL`.
     """
 
+    name: str
     stock: Callable[..., Tensor]
     op: Callable[..., Tensor]
     plain: Callable[..., Tensor]
-    record: Callable[..., Tensor] | None
+    record: Recorders | None
     out: Callable[..., None]
     small: int
 
@@ -56,6 +59,7 @@ class _Way:
 def _way(name: str) -> _Way:
     packet: Any = getattr(torch.ops.gatewise, name)
     return _Way(
+        name=name,
         stock=activations.get(name).torch,
         op=packet.default,
         plain=raw(packet.no_grad),
@@ -79,7 +83,16 @@ def names() -> tuple[str, ...]:
 
 
 def path(name: str, *inputs: Tensor, accuracy: str = "default") -> str:
-    """Which way `functional.<name>(*inputs)` takes: `native (<instruction set>)`, or `torch: <why>`."""
+    """Which way `functional.<name>(*inputs)` takes: `native (<instruction set>)`, or `torch: <why>`.
+
+    Raises `GatewiseError` for an unknown name, an unknown accuracy, and inputs that the function refuses as unlike.
+    """
+    num_inputs = 2 if activations.get(name).kind == "gate" else 1
+    if len(inputs) != num_inputs or not all(isinstance(each, Tensor) for each in inputs):  # pyright: ignore[reportUnnecessaryIsInstance]
+        got = ", ".join(type(each).__name__ for each in inputs) or "none"
+        raise GatewiseError(f"path: {name} takes {num_inputs} tensor{'s'[: num_inputs - 1]}, got {got}")
+    if num_inputs == 2 and not _alike(*inputs):
+        _refused(name, *inputs)
     way = _WAYS.get(name)
     if way is None:
         return f"torch: {missing() or f'{name} has no kernel'}"
@@ -125,11 +138,20 @@ def _run(way: _Way, inputs: tuple[Tensor, ...], high: bool, grad: bool) -> Tenso
             return way.plain(*inputs, high)
         if not high and (inputs[0].numel() <= way.small or any(each.is_inference() for each in inputs)):
             return way.stock(*inputs)
-        return way.op(*inputs, high) if way.record is None else way.record(*inputs, high)
+        return way.op(*inputs, high) if way.record is None else way.record[high](*inputs)
     except NotImplementedError:
         if all(each.layout == torch.strided and not each.is_nested for each in inputs):
             raise
-        return way.stock(*inputs)  # a layout without kernels
+        return _torchs(way.name, inputs)  # a layout without kernels
+
+
+def _torchs(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The stock code behind its checks, for what has no kernel."""
+    try:
+        return getattr(activations, name)(*inputs)
+    except NotImplementedError as error:
+        kinds = " and ".join(dict.fromkeys(f"{each.dtype} of layout {each.layout}" for each in inputs))
+        raise GatewiseError(f"{name}: torch does not compute it for {kinds} on {inputs[0].device}") from error
 
 
 def watched() -> bool:
@@ -142,7 +164,7 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     # The short way of small calls; what it does not settle is looked at more closely below.
     if way is not None and accuracy == "default" and out is None and isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         if x.requires_grad:
-            if not _compiling() and not tracing() and x.numel() <= way.small and _records():
+            if not _compiling() and not tracing() and x.numel() <= way.small and _records() and x.dtype in _DTYPES:
                 return way.stock(x)
         elif (
             _QUICK
@@ -160,7 +182,7 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     if out is not None:
         return into(name, (x,), high, out)
     if way is None or not x.is_cpu or x.dtype not in _DTYPES:
-        return getattr(activations, name)(x)
+        return _torchs(name, (x,))
     return _run(way, (x,), high, x.requires_grad)
 
 
@@ -175,7 +197,8 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
     ):
         if gate.requires_grad or up.requires_grad:
             small = not _compiling() and not tracing() and gate.numel() <= way.small and _records()
-            if small and gate.shape == up.shape and gate.dtype is up.dtype and gate.is_cpu and up.is_cpu:
+            alike = small and gate.shape == up.shape and gate.dtype is up.dtype and gate.is_cpu and up.is_cpu
+            if alike and gate.dtype in _DTYPES:
                 return way.stock(gate, up)
         elif _QUICK and gate.dtype in _DTYPES and gate.is_cpu and up.is_cpu:
             try:
@@ -189,7 +212,7 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
     if out is not None:
         return into(name, (gate, up), high, out)
     if way is None or not gate.is_cpu or gate.dtype not in _DTYPES:
-        return getattr(activations, name)(gate, up)
+        return _torchs(name, (gate, up))
     return _run(way, (gate, up), high, gate.requires_grad or up.requires_grad)
 
 
@@ -197,14 +220,24 @@ def _alike(gate: Tensor, up: Tensor) -> bool:
     return (
         isinstance(gate, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]
         and isinstance(up, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]
+        and not _shapeless(gate)
+        and not _shapeless(up)
         and gate.shape == up.shape
         and gate.dtype == up.dtype
         and gate.device == up.device
     )
 
 
+def _shapeless(x: Tensor) -> bool:
+    """Is it a nested tensor of the old kind, which has no shape?"""
+    return x.is_nested and x.layout is torch.strided
+
+
 def _refused(name: str, gate: Tensor, up: Tensor) -> Tensor:
     """Say what is wrong with two inputs that are not alike."""
+    for each in (gate, up):
+        if isinstance(each, Tensor) and _shapeless(each):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GatewiseError(f"{name}: gate and up must be dense tensors, or nested ones of layout torch.jagged")
     if isinstance(gate, Tensor) and isinstance(up, Tensor) and gate.device != up.device:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GatewiseError(f"{name}: gate and up must be on one device, got {gate.device} and {up.device}")
     return getattr(activations, name)(gate, up)
@@ -212,18 +245,26 @@ def _refused(name: str, gate: Tensor, up: Tensor) -> Tensor:
 
 def into(name: str, inputs: tuple[Tensor, ...], high: bool, out: Tensor) -> Tensor:
     """Write to `out`, which may be one of the inputs; any other overlap is refused."""
-    _check_out(name, inputs, out)
     first = inputs[0]
+    if not first.is_floating_point():
+        return _torchs(name, inputs)  # which refuses it
+    _check_out(name, inputs, out)
     way = _WAYS.get(name)
     if way is None or not first.is_cpu or first.dtype not in _DTYPES:
-        return _copied(name, getattr(activations, name)(*inputs), out)
+        return _copied(name, inputs, _torchs(name, inputs), out)
     if out.is_neg():  # torch writes to what it negates by a copy, and not for an operator that returns nothing
         return out.copy_(into(name, inputs, high, torch.empty(out.shape, dtype=out.dtype)))
     try:
         way.out(*inputs, high, out=out)
     except RuntimeError as error:
-        raise GatewiseError(str(error).splitlines()[0].replace(f"gatewise::{name}_out", name)) from None
+        raise _unwritten(name, str(error).splitlines()[0].replace(f"gatewise::{name}_out", name)) from None
     return out
+
+
+def _unwritten(name: str, why: str) -> GatewiseError:
+    if _transformed():
+        why = f"{name}: out= cannot be written to under this transform of torch.func; leave it out"
+    return GatewiseError(why)
 
 
 def _check_out(name: str, inputs: tuple[Tensor, ...], out: Tensor) -> None:
@@ -244,11 +285,15 @@ def _check_out(name: str, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         raise GatewiseError(f"{name}: out= carries no forward-mode derivative; leave it out")
 
 
-def _copied(name: str, result: Tensor, out: Tensor) -> Tensor:
+def _copied(name: str, inputs: tuple[Tensor, ...], result: Tensor, out: Tensor) -> Tensor:
+    for each in inputs:
+        if not watched() and overlaps(out, each):
+            shapes = f"{tuple(out.shape)} overlaps an input {tuple(each.shape)}"
+            raise GatewiseError(f"{name}: an output {shapes} without being it")
     try:
         return out.copy_(result)
     except RuntimeError as error:  # an output that overlaps itself
-        raise GatewiseError(f"{name}: out: {str(error).splitlines()[0]}") from None
+        raise _unwritten(name, f"{name}: out: {str(error).splitlines()[0]}") from None
 
 
 def gelu(x: Tensor, approximate: str = "none", *, accuracy: str = "default", out: Tensor | None = None) -> Tensor:
@@ -322,14 +367,17 @@ def swiglu_clamped(
     The kernel is of the default `limit` and `alpha`; others run in torch. `accuracy` and `out` as for `geglu`. Raises
     `GatewiseError` as it does, and for a limit that is not positive.
     """
-    if limit == 7.0 and alpha == 1.702:
+    numbers = isinstance(limit, (int, float)) and isinstance(alpha, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance]
+    if numbers and limit == 7.0 and alpha == 1.702:
         return _gate("swiglu_clamped", gate, up, accuracy, out)
     _high(accuracy)
+    if not _alike(gate, up):
+        return _refused("swiglu_clamped", gate, up)
     result = activations.swiglu_clamped(gate, up, limit, alpha)
     if out is None:
         return result
     _check_out("swiglu_clamped", (gate, up), out)
-    return _copied("swiglu_clamped", result, out)
+    return _copied("swiglu_clamped", (gate, up), result, out)
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {

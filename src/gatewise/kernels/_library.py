@@ -5,6 +5,7 @@ The library links neither Python nor torch. What is here needs no torch either; 
 
 import ctypes
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,11 @@ OVERRIDE = "GATEWISE_NATIVE"
 ISA = "GATEWISE_ISA"
 """Environment variable: one of `INSTRUCTION_SETS`, for the library that is loaded next."""
 INSTRUCTION_SETS = ("avx512", "avx2", "plain")
-INTERFACE = 3
+COMPILERS = ("c++", "g++", "clang++")
+"""What CMake looks for, after the one that CXX names."""
+AGAIN = "pip install -v --no-cache-dir --force-reinstall --no-deps gatewise"
+"""Builds once more: without `--no-cache-dir` pip would take the wheel that it built the last time."""
+INTERFACE = 4
 """What the library answers, so that one that was built from other sources is not taken for ours."""
 
 
@@ -48,7 +53,7 @@ def load() -> tuple[ctypes.CDLL | None, Status]:
         return None, Status(reason=f"{OVERRIDE}=off")
     path = Path(wanted) if wanted else _installed()
     if path is None:
-        return None, Status(reason="gatewise was installed without them: install it again where a C++ compiler is")
+        return None, Status(reason=_not_built())
     try:
         core = ctypes.CDLL(str(path))
         _declare(core)
@@ -75,6 +80,14 @@ def _installed() -> Path | None:
     # An editable install keeps the library in site-packages and this file in the source tree: the package has both.
     folders: list[str] = list(sys.modules[__name__.rpartition(".")[0]].__path__)
     return next((found for folder in folders if (found := Path(folder) / NAME).is_file()), None)
+
+
+def _not_built() -> str:
+    """Why an install has no library, as far as can be told now: its build failed then, whatever for."""
+    found = next((name for name in (os.environ.get("CXX"), *COMPILERS) if name and shutil.which(name)), None)
+    if found is None:
+        return f"gatewise was installed without them, and no C++ compiler is on the path: install one, then {AGAIN}"
+    return f"gatewise was installed without them; {found} came later, or it failed: {AGAIN} shows its words"
 
 
 def _not_as_asked(isa: str) -> str | None:

@@ -9,10 +9,12 @@ from torch.nn import functional as F  # noqa: N812  (the field's own name for it
 from gatewise.core import GatewiseError
 
 from . import _products
-from ._linear_function import Products, flat, product, stock
+from ._linear_function import Products, by_torch, check, flat, product, stock
 from ._linear_operator import traced
 from ._linear_packed import Pack
 from ._linear_questions import ask, rows_of
+
+AUTOCAST = "autocast: torch casts the weights once in a region and keeps them"
 
 
 class Linear(nn.Linear):
@@ -23,10 +25,10 @@ class Linear(nn.Linear):
     shape: three questions, `linear.forward`, `linear.by_input` and `linear.by_weight`, each asked once for every power
     of two of the number of rows up to 4,096, fewer for large weights (see `gatewise.kernels.choices`). All else is
     `F.linear`, and so is everything of fewer than 2^20 multiplications, under functorch's transforms, forward-mode
-    derivatives, export, a dispatch mode, or `torch.use_deterministic_algorithms`; `path` says what a call takes and
-    why. Results of the ways differ in rounding. Under autocast inputs and weights are cast as `F.linear` casts them,
-    the weights anew at each call. Under `torch.compile` it is one operator, which chooses when it runs; under a
-    compiler that freezes weights it is `F.linear`.
+    derivatives, export, a dispatch mode, autocast (which keeps the weights it has cast, for `F.linear`), or
+    `torch.use_deterministic_algorithms`; `path` says what a call takes and why. Results of the ways differ in rounding.
+    Under `torch.compile` it is one operator, which chooses when it runs; under a compiler that freezes weights it is
+    `F.linear`.
 
     In evaluation mode and with no gradient recorded, a third way is asked about: weights packed for oneDNN. **They take
     as much memory as the weights again**; `pack=False` does without. They are made at the second call that finds the
@@ -34,7 +36,8 @@ class Linear(nn.Linear):
     unseen by torch, so 61 numbers of the weights are compared at each call as well: a write that misses all of them
     needs `drop_packed()`.
 
-    Raises `GatewiseError` where x has not `in_features` columns.
+    Raises `GatewiseError` where x is no tensor of `in_features` columns and of the weight's dtype and device, and for a
+    size or dtype that no layer has.
     """
 
     def __init__(
@@ -47,6 +50,11 @@ class Linear(nn.Linear):
         *,
         pack: bool = True,
     ) -> None:
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if not hasattr(size, "__index__") or isinstance(size, Tensor) or size < 0:  # numpy's whole numbers are fine
+                raise GatewiseError(f"Linear: {name} must be a whole number of at least 0, got {size!r}")
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)):
+            raise GatewiseError(f"Linear: dtype must be a floating or complex torch.dtype, got {dtype!r}")
         super().__init__(in_features, out_features, bias, device, dtype)
         self.pack = pack
         self._packed: Pack | None = None
@@ -80,13 +88,10 @@ class Linear(nn.Linear):
             bias = self.bias
         if torch.compiler.is_compiling():
             return traced(x, weight, bias)
-        if torch.is_autocast_enabled("cpu"):
-            x, weight, bias = _autocast(x, weight, bias)
-        if stock(x, weight, bias) is not None:
-            _check(x, weight)
-            return F.linear(x, weight, bias)
+        if torch.is_autocast_enabled("cpu") or stock(x, weight, bias) is not None:
+            return by_torch(x, weight, bias)
         if torch.is_grad_enabled() and (
-            x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+            x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)  # pyright: ignore[reportUnnecessaryComparison]
         ):
             return Products.apply(x, weight, bias)  # pyright: ignore[reportReturnType]
         if self.training or not self._packs(weight):
@@ -108,7 +113,7 @@ class Linear(nn.Linear):
         return flat(_products.onednn, x, packed, bias)
 
     def _packs(self, weight: Tensor) -> bool:
-        # A weight cast by autocast or computed by a parametrization is a new one at every call.
+        # A weight computed by a parametrization is a new one at every call.
         return self.pack and not self.training and weight is self._parameters.get("weight")
 
     def path(self, x: Tensor) -> str:
@@ -117,14 +122,13 @@ class Linear(nn.Linear):
         Says what was or would be chosen; measures where that was not done yet.
         """
         weight, bias = self.weight, self.bias
-        _check(x, weight)
-        if torch.is_autocast_enabled("cpu"):
-            x, weight, bias = _autocast(x, weight, bias)
-        why = stock(x, weight, bias)
+        check("Linear", x, weight.shape[-1])
+        why = AUTOCAST if torch.is_autocast_enabled("cpu") else stock(x, weight, bias)
         if why is not None:
             return f"F.linear: {why}"
         recorded = torch.is_grad_enabled() and any(
-            each is not None and each.requires_grad for each in (x, weight, bias)
+            each is not None and each.requires_grad  # pyright: ignore[reportUnnecessaryComparison]
+            for each in (x, weight, bias)
         )
         kind = "inference" if self._packs(weight) and not recorded else "forward"
         return ask(kind, rows_of(x), tuple(weight.shape), weight.dtype)
@@ -153,19 +157,3 @@ class Linear(nn.Linear):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_packed": None}  # opaque to pickle and to copy
-
-
-def _autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What `F.linear` makes of its inputs under autocast: real numbers are cast, float64 is not."""
-    dtype = torch.get_autocast_dtype("cpu")
-
-    def cast(each: Tensor) -> Tensor:
-        lower = each.is_floating_point() and each.dtype != torch.float64 and each.is_cpu
-        return each.to(dtype) if lower else each
-
-    return cast(x), cast(weight), None if bias is None else cast(bias)
-
-
-def _check(x: Tensor, weight: Tensor) -> None:
-    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
-        raise GatewiseError(f"Linear expects [..., {weight.shape[-1]}], got {list(x.shape)}")

@@ -8,7 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's own name for it)
 from torch.nn.parameter import Parameter
 
+from gatewise.core import GatewiseError
+
 from . import _choice, _products
+from ._autograd import followed
 from ._linear_questions import ask
 from ._surroundings import watched
 
@@ -17,13 +20,47 @@ SMALL = 2**20
 what calling it from Python costs."""
 
 _PLAIN = (Tensor, Parameter)
+_CAST = ("cpu", "cuda")
+"""Devices that torch is asked about autocast for; it raises for some others."""
+
+
+def check(what: str, x: Tensor, columns: int | None) -> None:
+    """Raises `GatewiseError` where x is no tensor, or not of so many columns where they are known."""
+    if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if type(x).__module__.startswith("torch.fx"):
+            raise GatewiseError(f"{what}: torch.fx follows torch's own modules; kernels.stock(model) puts them back")
+        raise GatewiseError(f"{what}: x must be a tensor, got {type(x).__name__}")
+    if columns is None or (x.is_nested and x.layout is torch.strided):  # such a one has no shape; torch looks at it
+        return
+    if x.ndim == 0 or x.shape[-1] != columns:
+        raise GatewiseError(f"{what} expects [..., {columns}], got {list(x.shape)}")
+
+
+def check_alike(what: str, x: Tensor, weight: Tensor) -> None:
+    """Raises `GatewiseError` where x and a weight differ in dtype or device: the reason why torch could not go on."""
+    autocast = x.device.type in _CAST and torch.is_autocast_enabled(x.device.type)
+    same_dtype = x.dtype == weight.dtype or (autocast and x.is_floating_point() and x.dtype != torch.float64)
+    if same_dtype and x.device == weight.device:
+        return
+    kind = "dtype" if x.device == weight.device else "device"
+    shape = "a nested tensor" if x.is_nested else list(x.shape)
+    raise GatewiseError(
+        f"{what}: x and the weights must have one {kind}, got {shape} of {getattr(x, kind)} and {list(weight.shape)} "
+        f"of {getattr(weight, kind)}"
+    )
+
+
+def check_compiled(what: str, x: Tensor, weight: Tensor) -> None:
+    """`check_alike` ahead of the call where a compiler would not let its error be caught."""
+    if torch.compiler.is_compiling() and type(x) is Tensor and type(weight) in _PLAIN:
+        check_alike(what, x, weight)
 
 
 def stock(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     """Why `F.linear` is to compute this, in one line; None where a way is chosen. Asked at every call, so quick."""
-    dtype = x.dtype
     if type(x) not in _PLAIN or type(weight) not in _PLAIN:
         return f"a tensor subclass ({type(x).__name__}, {type(weight).__name__})"
+    dtype = x.dtype
     ways = _products.available(dtype)
     if len(ways) == 1 or weight.dtype != dtype or (bias is not None and bias.dtype != dtype):
         return _only_torch(dtype, weight.dtype)
@@ -31,6 +68,8 @@ def stock(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
         return f"products are chosen on the CPU, not on {x.device.type} by {weight.device.type}"
     if x.layout is not torch.strided or weight.layout is not torch.strided:
         return f"products are chosen for dense tensors, not {x.layout} by {weight.layout}"
+    if x.is_nested:
+        return "products are chosen for dense tensors, not nested ones"
     size, (n_out, n_in) = x.numel(), weight.shape
     if not size or not x.ndim or x.shape[-1] != n_in:
         return "nothing to multiply"
@@ -50,6 +89,17 @@ def _around() -> str | None:
     if torch.are_deterministic_algorithms_enabled() and not _choice.is_forced("linear"):
         return "torch.use_deterministic_algorithms: a choice may differ from run to run"
     return watched()
+
+
+def by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear`, which is told what is wrong where it refuses. Raises `GatewiseError`."""
+    check("Linear", x, weight.shape[-1])
+    check_compiled("Linear", x, weight)
+    try:
+        return F.linear(x, weight, bias)
+    except RuntimeError:
+        check_alike("Linear", x, weight)
+        raise
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -85,7 +135,7 @@ class Products(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
         g = grad.reshape(-1, grad.shape[-1])
-        if torch.is_grad_enabled() or type(grad) not in _PLAIN or torch.compiler.is_compiling() or _around():
+        if followed(grad) or type(grad) not in _PLAIN or torch.compiler.is_compiling() or _around():
             dx = torch.mm(g, weight).view(ctx.shape) if need_x else None
             dw = torch.mm(g.t(), x.reshape(-1, x.shape[-1])) if need_weight else None
             return dx, dw, g.sum(0) if need_bias else None

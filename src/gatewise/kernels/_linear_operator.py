@@ -14,21 +14,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's own name for it)
 
-from gatewise.core import GatewiseError
-
 from . import _products
+from ._linear_function import check, check_alike
 from ._linear_questions import ask
 
 _kept: list[torch.library.Library] = []  # torch forgets the operators of a library that is collected
 
 
-def traced(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def traced(x: Tensor, weight: Tensor, bias: Tensor | None, what: str = "Linear") -> Tensor:
     """The layer as the compiler sees it: one operator where ways are chosen, else `F.linear`.
 
     So it is for a compiler that freezes weights, too: it packs them itself, but only for an operation that it knows.
+    Raises `GatewiseError` for an x that does not fit, in the name of `what`.
     """
-    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise GatewiseError(f"Linear expects [..., {weight.shape[1]}], got {list(x.shape)}")
+    check(what, x, weight.shape[1])
+    if type(x) is Tensor:
+        check_alike(what, x, weight)
     plain = x.device.type == "cpu" and weight.device.type == "cpu" and x.dtype == weight.dtype
     if (
         torch.compiler.is_exporting()

@@ -22,7 +22,7 @@ libtorch's stable C interface.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 
-from ._autograd import differentiable
+from ._autograd import Recorders, differentiable, recorders
 from ._library import functions, load
 from ._second import SECOND, of_gate
 
@@ -46,7 +46,7 @@ class _Registered:
 
     library: torch.library.Library | None = None
     reason: str | None = None
-    record: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+    record: dict[str, Recorders | None] = field(default_factory=dict[str, Recorders | None])
 
 
 _registered = _Registered()
@@ -80,8 +80,8 @@ def missing() -> str | None:
     return _registered.reason
 
 
-def recorder(name: str) -> Callable[..., Any] | None:
-    """The way around the dispatcher for a call that records a gradient; see `differentiable`."""
+def recorder(name: str) -> Recorders | None:
+    """The way around the dispatcher for a call that records a gradient, at either level; see `recorders`."""
     return _registered.record.get(name)
 
 
@@ -103,12 +103,24 @@ def _addresses(core: ctypes.CDLL) -> Any:
 
 
 def _define_few_rows(library: torch.library.Library) -> None:
-    """x W^T for few rows of x, without a gradient: for a block at inference (`_block_few`)."""
-    library.define("few_rows(Tensor x, Tensor weight) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-    library.impl("few_rows", torch.library.fallthrough_kernel, "Autograd")
-    torch.library.register_fake(
-        "gatewise::few_rows", lambda x, weight: x.new_empty(x.shape[0], weight.shape[0]), lib=library
-    )
+    """x W^T for few rows of x, and a gated block of them, without a gradient: at inference (`_block_few`)."""
+    gates = "Tensor x, Tensor gate, Tensor up, Tensor down, int function, bool high=False"
+    for name, inputs in (("few_rows", "Tensor x, Tensor weight"), ("few_block", gates)):
+        library.define(f"{name}({inputs}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+        library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+
+    def product(x: Tensor, weight: Tensor) -> Tensor:
+        if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1]:
+            raise RuntimeError(f"shapes {tuple(x.shape)} and {tuple(weight.shape)} do not match")
+        if x.dtype != weight.dtype or x.device != weight.device:
+            raise RuntimeError(f"{x.dtype} on {x.device} and {weight.dtype} on {weight.device} differ")
+        return x.new_empty(x.shape[0], weight.shape[0])
+
+    def block(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, function: int, high: bool = False) -> Tensor:
+        return product(_like(product(x, gate), product(x, up)), down)
+
+    torch.library.register_fake("gatewise::few_rows", product, lib=library)
+    torch.library.register_fake("gatewise::few_block", block, lib=library)
 
 
 def _define(library: torch.library.Library, name: str, *, gate: bool) -> None:
@@ -206,7 +218,8 @@ def _define_scalar(library: torch.library.Library, name: str) -> None:
         (v,), (grad, x) = grads, inputs
         return backward(v, x, high), v * grad * SECOND[name](x)
 
-    _remember(name, differentiable(library, forward.default, 1, once, backward.default))
+    differentiable(library, forward.default, 1, once, backward.default)
+    _registered.record[name] = recorders(forward, backward.default, once)
     differentiable(library, backward.default, 2, twice)
 
     def batched(info: Any, in_dims: Any, x: Tensor, high: bool = False) -> tuple[Tensor, int]:
@@ -237,7 +250,8 @@ def _define_gate(library: torch.library.Library, name: str) -> None:
     def twice(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor, Tensor, Tensor]:
         return of_gate(name, grads, inputs, high)
 
-    _remember(name, differentiable(library, forward.default, 2, once, backward.default))
+    differentiable(library, forward.default, 2, once, backward.default)
+    _registered.record[name] = recorders(forward, backward.default, once)
     differentiable(library, backward.default, 3, twice)
 
     def batched(info: Any, in_dims: Any, gate: Tensor, up: Tensor, high: bool = False) -> tuple[Tensor, int]:
@@ -249,11 +263,6 @@ def _define_gate(library: torch.library.Library, name: str) -> None:
     for each in (qualname, f"{qualname}.no_grad"):
         torch.library.register_vmap(each, batched, lib=library)
     torch.library.register_vmap(f"{qualname}_backward", batched_backward, lib=library)
-
-
-def _remember(name: str, record: Callable[..., Any] | None) -> None:
-    if record is not None:
-        _registered.record[name] = record
 
 
 def _front(info: Any, in_dims: Any, *tensors: Tensor) -> list[Tensor]:

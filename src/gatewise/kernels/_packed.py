@@ -8,7 +8,7 @@ from torch import Tensor
 from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
-from ._autograd import PRIVATE
+from ._autograd import PRIVATE, followed
 from ._functions import FUNCTIONS, names, path, watched
 
 
@@ -24,6 +24,9 @@ def gate_packed(name: str, both: Tensor, *, accuracy: str = "default", out: Tens
         raise unknown_name("gate", name, GATES)
     if not isinstance(both, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GatewiseError(f"{name}: a packed projection must be a tensor, got {type(both).__name__}")
+    if both.is_nested == (both.layout is torch.strided):  # a nested tensor that has a shape is jagged
+        kind = "a nested one" if both.is_nested else both.layout
+        raise GatewiseError(f"{name}: a packed projection must be a dense tensor, got {kind}")
     if both.dim() == 0 or both.shape[-1] % 2:
         raise GatewiseError(f"{name}: gate and up must be the two halves of an even width, got {list(both.shape)}")
     if accuracy in ("default", "high") and out is None and name in _RECORD and _records(name, both, accuracy):
@@ -36,7 +39,7 @@ def _records(name: str, both: Tensor, accuracy: str) -> bool:
     """Is a gradient recorded, by the kernel, with nothing else looking on?"""
     if watched() or not (both.requires_grad and torch.is_grad_enabled()):
         return False
-    return path(name, both.narrow(-1, 0, both.shape[-1] // 2), accuracy=accuracy).startswith("native")
+    return path(name, *both.chunk(2, -1), accuracy=accuracy).startswith("native")
 
 
 def _recorder(name: str, function: Any) -> Any:
@@ -55,7 +58,7 @@ def _recorder(name: str, function: Any) -> Any:
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
             (both,) = ctx.saved_tensors
             gate, up = both.chunk(2, -1)
-            if torch.is_grad_enabled() or watched():
+            if followed(grad) or watched():
                 return torch.cat(backward_op(grad, gate, up, ctx.high), -1), None
             packed = torch.empty_like(both)
             by_gate, by_up = packed.chunk(2, -1)

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from gatewise.core import GatewiseError, unknown_name
 
+from ._memory import overlap
+
 WAYS = ("torch", "onednn")
 """What can compute a product; the first is what `F.linear` does."""
 DTYPES = (torch.float32, torch.bfloat16)
@@ -120,6 +122,14 @@ BY_WEIGHT: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 """By way, without checks, for callers in a hot loop."""
 
 
+def add_by_input(total: Tensor, grad: Tensor, weight: Tensor, way: str) -> None:
+    """total += grad weight, rounded once; unchecked as well, all of one dtype."""
+    if way == "torch" or not grad.numel() or not hasattr(torch.ops.mkldnn._linear_pointwise, "binary"):
+        total.addmm_(grad, weight)
+    else:
+        total.copy_(torch.ops.mkldnn._linear_pointwise.binary(grad, total, _plain(weight.t()), None, "add"))
+
+
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, way: str, out: Tensor | None = None) -> Tensor:
     """x weight^T + bias; x[n, in], weight[out, in], bias[out] or None.
 
@@ -200,21 +210,5 @@ def _check_out(what: str, out: Tensor | None, shape: tuple[int, int], *inputs: T
     if tuple(out.shape) != shape or out.dtype != dtype:
         raise GatewiseError(f"{what}: out must be {list(shape)} of {dtype}, got {list(out.shape)} of {out.dtype}")
     for each in inputs:  # torch.mm itself would compute with what it has overwritten
-        if each is not None and _overlap(out, each):
+        if each is not None and overlap(out, each):
             raise GatewiseError(f"{what}: out {list(out.shape)} overlaps an input {list(each.shape)}")
-
-
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """May two tensors have a number in common? Column blocks of one matrix do not, where both lie row by row."""
-    if not one.numel() or not other.numel():
-        return False
-    if one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
-        return False
-    first, second = sorted((one, other), key=Tensor.storage_offset)
-    apart = second.storage_offset() - first.storage_offset()
-    if apart > sum((size - 1) * step for size, step in zip(first.shape, first.stride(), strict=True)):
-        return False
-    pitch = first.stride(0)
-    if first.ndim != 2 or second.ndim != 2 or pitch < 1 or second.stride() != (pitch, 1) or first.stride(1) != 1:
-        return True
-    return not first.shape[1] <= apart % pitch <= pitch - second.shape[1]

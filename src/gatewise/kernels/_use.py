@@ -17,7 +17,8 @@ from ._feedforward import FeedForward
 from ._functions import names
 from ._library import status
 from ._linear import Linear
-from ._modules import Activation, GatedUnit
+from ._modules import WAS, Activation, GatedUnit
+from ._stock import check_module
 
 DTYPES = (torch.float32, torch.bfloat16)
 HOOKS = (
@@ -100,8 +101,12 @@ def use(model: nn.Module) -> Used:
     run a fused path of its own. A module in several places stays one module.
 
     What a forward calls as a function is not reached. Where the kernels are absent nothing is replaced, and `left` says
-    why; `str()` of what is returned says it in a line.
+    why; `str()` of what is returned says it in a line. `stock` is the way back, for tools of torch that go by the very
+    class of a module.
+
+    Raises `GatewiseError` for anything but a module.
     """
+    check_module("use", model)
     walk = _Walk()
     found = walk.at("", model)
     return Used(
@@ -113,7 +118,8 @@ def use(model: nn.Module) -> Used:
 
 
 def in_use(model: nn.Module) -> bool:
-    """Whether any module of a model is one of ours."""
+    """Whether any module of a model is one of ours. Raises `GatewiseError` for anything but a module."""
+    check_module("in_use", model)
     return any(_is_ours(module) for module in model.modules())
 
 
@@ -163,6 +169,8 @@ class _Walk:
         found = make().train(module.training)
         for name, value in vars(module).items():
             vars(found).setdefault(name, value)  # what others hung on it: a builder, a history, a mark
+        if next(module.parameters(), None) is None:
+            vars(found)[WAS] = module  # no part of the model: for `stock`
         self.replaced.append(
             Replaced(path=path, was=type(module).__name__, now=type(found).__name__, function=function)
         )

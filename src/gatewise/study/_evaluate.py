@@ -14,7 +14,7 @@ from gatewise.core import GatewiseError, Store, environment, same_machine
 
 from ._conductor import Conductor, Goal, Progress
 from ._errors import OtherStudyError
-from ._plan import Plan, from_json
+from ._plan import GATEWISE, Plan, from_json
 from ._record import Record, read_record
 from ._result import document
 
@@ -71,6 +71,20 @@ def _begin(plan: Plan, store: Store, out: Path) -> None:
         raise OtherStudyError(
             f"{out} was measured on another machine or with other versions ({', '.join(differing)} differ)"
             "\nits records and new ones cannot be compared; give another --out"
+        )
+    _check_kernels(plan, store, here, out)
+
+
+def _check_kernels(plan: Plan, store: Store, here: dict[str, Any], out: Path) -> None:
+    """Arms on native kernels go on with the instruction set that they began with."""
+    if not any(arm.kernel == GATEWISE for part in plan.parts for arm in part.arms):
+        return
+    before, now = (known["kernels"]["instruction_set"] for known in (store.get("environment"), here))
+    if before != now:
+        why = here["kernels"]["reason"]
+        raise OtherStudyError(
+            f"{out} was measured on native kernels {before}, and here they are {now or 'absent'}"
+            f"{f' ({why})' if why else ''}\nits records and new ones cannot be compared; give another --out"
         )
 
 

@@ -78,8 +78,9 @@ def _positive_ints(name: str, values: tuple[int, ...]) -> None:
 
 
 def _check_kernels(where: str, kernels: tuple[str, ...]) -> None:
+    given = kernels if isinstance(kernels, str) else list(kernels)
     known = bool(kernels) and all(name in KERNELS for name in kernels) and len(set(kernels)) == len(kernels)
-    _require(known, f"{where}.kernels is a list of {' and '.join(KERNELS)}, not {list(kernels)!r}")
+    _require(known, f"{where}.kernels is a list of {' and '.join(KERNELS)}, not {given!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,8 @@ def _build(kind: type, where: str, table: Any) -> Any:
     built: dict[str, Any] = {}
     for key, value in values.items():
         default = defaults.get(key)
+        if key == "kernels" and not isinstance(value, list):  # one word would be an arm's `kernel`
+            raise GatewiseError(f'{where}.kernels is a list, such as ["stock", "gatewise"], not {value!r}')
         if isinstance(default, tuple):
             built[key] = tuple(value) if isinstance(value, list) else (value,)
         elif types[key] is str and not isinstance(value, str):
