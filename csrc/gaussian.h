@@ -146,43 +146,61 @@ GATEWISE_INLINE Place<F> far_place(F a) {
     }
 }
 
-// Right everywhere, and for |x| up to LEFT what `near` gives. Beyond, other rows hold the fourth roots of Q and -D, and products
-// undo them: a polynomial of that degree follows no tail that falls by a thousand in a row.
+// -x y where that is subnormal, for positive x and y above 2^-90, and up to 2^-125. It is put together as an integer: a
+// multiplication whose result is subnormal costs Intel's processors more than a hundred cycles.
+template <class F>
+GATEWISE_INLINE F minus_small(F x, F y) {
+    return add_bits(F(-0.0f), nearest((x * F(0x1p75f)) * (y * F(0x1p74f))));
+}
+
+// -a Q and D in float32 are subnormal from here on the left: both are between 2^-126 and 2^-125.
+constexpr float SMALL_VALUE = 13.12f, SMALL_SLOPE = 13.31f;
+
+// Right everywhere, but for a slope of 0 from SMALL_SLOPE on, and for |x| up to LEFT what `near` gives. Beyond, other rows
+// hold the fourth roots of Q and -D, and products undo them: a polynomial of that degree follows no tail that falls by a
+// thousand in a row. `tail` and `slope` are those roots or, where `out` is not, Q and D.
+template <bool want_value, bool want_slope, class F, class M>
+GATEWISE_INLINE Result<F> from_roots(F x, F a, M out, F tail, F slope) {
+    Result<F> both;
+    if constexpr (want_value) {
+        const F two = tail * tail, by = select(out, a * two, a);
+        const auto small = less(x, F(-SMALL_VALUE));
+        if (__builtin_expect(any(small), 0)) {
+            const F value = fnma(by, select(small, F(0.0f), select(out, two, tail)), right_part(x));
+            both.value = select(small, minus_small(by, two), value);
+        } else {
+            both.value = fnma(by, select(out, two, tail), right_part(x));
+        }
+    }
+    if constexpr (want_slope) {
+        const F two = select(less(F(SMALL_SLOPE), a), F(0.0f), slope * slope);
+        both.slope = turned(x, select(out, fnma(two, two, F(0.0f)), slope));
+    }
+    return both;
+}
+
 template <bool want_value, bool want_slope, class F>
 GATEWISE_INLINE Result<F> wide(F x) {
     const F a = min(F(FAR), abs(x));
     const auto out = less(F(LEFT<F::rows>), a);
-    Result<F> both;
+    [[maybe_unused]] F tail, slope;
     if constexpr (F::rows == 16) {  // both kinds of rows at once
         const Place<F> in = place<Level::high>(a), beyond = far_place(a);
         const auto row = bits(select(out, beyond.row, in.row));
         const F t = select(out, beyond.t, in.t);
-        if constexpr (want_value) {
-            const F p = piecewise(TAIL_HIGH_16, TAIL_FAR_16, row, t), two = p * p;
-            both.value = fnma(select(out, a * two, a), select(out, two, p), right_part(x));
-        }
-        if constexpr (want_slope) {
-            const F p = piecewise(SLOPE_HIGH_16, SLOPE_FAR_16, row, t), two = p * p;
-            both.slope = turned(x, select(out, fnma(two, two, F(0.0f)), p));
-        }
+        if constexpr (want_value) tail = piecewise(TAIL_HIGH_16, TAIL_FAR_16, row, t);
+        if constexpr (want_slope) slope = piecewise(SLOPE_HIGH_16, SLOPE_FAR_16, row, t);
     } else {
         const Place<F> beyond = far_place(a);
         const auto far_row = bits(beyond.row);
-        [[maybe_unused]] F far_tail, far_slope;
-        if constexpr (want_value) far_tail = piecewise(TAIL_FAR_8, far_row, beyond.t);
-        if constexpr (want_slope) far_slope = piecewise(SLOPE_FAR_8, far_row, beyond.t);
+        if constexpr (want_value) tail = piecewise(TAIL_FAR_8, far_row, beyond.t);
+        if constexpr (want_slope) slope = piecewise(SLOPE_FAR_8, far_row, beyond.t);
         const Place<F> in = place<Level::high>(a);
         const auto row = bits(in.row);
-        if constexpr (want_value) {
-            const F two = far_tail * far_tail, tail = piecewise(TAIL_HIGH_8, row, in.t);
-            both.value = fnma(select(out, a * two, a), select(out, two, tail), right_part(x));
-        }
-        if constexpr (want_slope) {
-            const F two = far_slope * far_slope, slope = piecewise(SLOPE_HIGH_8, row, in.t);
-            both.slope = turned(x, select(out, fnma(two, two, F(0.0f)), slope));
-        }
+        if constexpr (want_value) tail = select(out, tail, piecewise(TAIL_HIGH_8, row, in.t));
+        if constexpr (want_slope) slope = select(out, slope, piecewise(SLOPE_HIGH_8, row, in.t));
     }
-    return both;
+    return from_roots<want_value, want_slope>(x, a, out, tail, slope);
 }
 
 // For bfloat16: Q by its logarithm, accurate enough everywhere, so that numbers far on the left cost no more than others.

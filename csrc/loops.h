@@ -1,5 +1,6 @@
 // From a formula on vectors to a kernel on rows. Included once for each instruction set, after its vector type.
 #pragma once
+#include "brain_table.h"
 #include "core.h"
 #include "gaussian.h"
 #include "logistic.h"
@@ -46,6 +47,25 @@ struct Clamped {  // f(min(gate, 7)) (clip(up, -7, 7) + 1)
     }
 };
 
+// x y. Where an x is subnormal a multiplication costs Intel's processors more than a hundred cycles: x is then taken as a whole
+// number of 2^-149, and so is the product, if it is that small. To be `careful` pays where such x are to be expected.
+template <bool careful, class F>
+GATEWISE_INLINE F times(F x, F y) {
+    if constexpr (careful) {
+        const auto small = subnormal(x);
+        if (__builtin_expect(any(small), 0)) {
+            const F by = select(negative(x), F(-1.0f), F(1.0f)) * y, number = whole(abs(x));
+            const F product = by * number, size = abs(product);  // infinite where y is huge
+            const auto tiny = less(size, F(0x1p24f));
+            const F magic(0x1p23f), wholes = fma(abs(by), number, magic) - magic;  // rounded once
+            const F low = add_bits(select(negative(product), F(-0.0f), F(0.0f)), nearest(select(less(size, magic), wholes, size)));
+            const F high = select(tiny, F(1.0f), by * F(0x1p-75f) * number) * F(0x1p-74f);
+            return select(small, select(tiny, low, high), select(small, F(1.0f), x) * y);
+        }
+    }
+    return x * y;
+}
+
 // A kernel: a formula at the first operand, and what is made of its value and slope.
 template <class Formula_, class Clamp_, Level level_>
 struct Operation {
@@ -57,7 +77,7 @@ template <class Formula, Level level>
 struct ScalarForward : Operation<Formula, Open, level> {
     static constexpr int num_in = 1, num_out = 1;
     static constexpr bool want_value = true, want_slope = false;
-    template <class F>
+    template <bool careful, class F>
     static GATEWISE_INLINE void finish(const Result<F>& f, const F*, F* out) {
         out[0] = f.value;
     }
@@ -66,7 +86,7 @@ template <class Formula, Level level>
 struct ScalarBackward : Operation<Formula, Open, level> {
     static constexpr int num_in = 2, num_out = 1;
     static constexpr bool want_value = false, want_slope = true;
-    template <class F>
+    template <bool careful, class F>
     static GATEWISE_INLINE void finish(const Result<F>& f, const F* in, F* out) {
         out[0] = in[1] * f.slope;
     }
@@ -75,19 +95,19 @@ template <class Formula, class Clamp, Level level>
 struct GateForward : Operation<Formula, Clamp, level> {
     static constexpr int num_in = 2, num_out = 1;
     static constexpr bool want_value = true, want_slope = false;
-    template <class F>
+    template <bool careful, class F>
     static GATEWISE_INLINE void finish(const Result<F>& f, const F* in, F* out) {
-        out[0] = f.value * Clamp::up(in[1]);
+        out[0] = times<careful>(f.value, Clamp::up(in[1]));
     }
 };
 template <class Formula, class Clamp, Level level>
 struct GateBackward : Operation<Formula, Clamp, level> {
     static constexpr int num_in = 3, num_out = 2;
     static constexpr bool want_value = true, want_slope = true;
-    template <class F>
+    template <bool careful, class F>
     static GATEWISE_INLINE void finish(const Result<F>& f, const F* in, F* out) {
         out[0] = Clamp::by_gate(in[0], in[2] * Clamp::up(in[1]) * f.slope);
-        out[1] = Clamp::by_up(in[1], in[2] * f.value);
+        out[1] = Clamp::by_up(in[1], times<careful>(f.value, in[2]));
     }
 };
 
@@ -96,6 +116,10 @@ template <class Op>
 constexpr bool want_value = Op::want_value || Op::level == Level::coarse;
 template <class Op>
 constexpr bool limited = Op::Formula::template limited<Op::level, want_value<Op>>();
+// Where subnormal activations are to be expected; with AVX2 looking for them in bfloat16 costs a fifth, and is left out.
+template <class Op, bool everywhere>
+constexpr bool careful = Op::level == Level::coarse ? Float::rows == 16
+                                                    : Float::rows > 0 && Op::level == Level::high && everywhere && limited<Op>;
 
 template <class Op, class F>
 GATEWISE_INLINE auto outside(const F* in) {
@@ -108,53 +132,9 @@ GATEWISE_INLINE void apply(const F* in, F* out) {
     Result<F> f = Formula::template evaluate<Op::level, want_value<Op>, Op::want_slope, everywhere>(x);
     if constexpr (want_value<Op>) f.value = settled(f.value);
     if constexpr (Op::want_slope) f.slope = settled(f.slope);
-    Op::finish(f, in, out);
+    if constexpr (Op::want_slope && Op::level == Level::coarse && Float::rows > 0) f.slope = normal(f.slope);
+    Op::template finish<careful<Op, everywhere>>(f, in, out);
 }
-
-// A formula at every bfloat16 number, in the forms that the kernels read: value and slope side by side, each alone, and
-// the value rounded. Ordinary numbers touch a thirtieth of it.
-template <class Formula, class Clamp>
-struct Table {
-    static constexpr int size = 1 << 16;
-    alignas(64) Result<float> both[size];
-    alignas(64) float value[size], slope[size];
-    alignas(64) uint16_t rounded[size];
-
-    // Asks for the part that ordinary numbers need, 2^-14 to 2^4 and their negatives: one wait instead of hundreds.
-    template <class T>
-    static GATEWISE_INLINE void fetch(const T* of) {
-        constexpr int first = (127 - 14) << 7, last = (127 + 4) << 7, step = static_cast<int>(64 / sizeof(T));
-        for (int sign = 0; sign < size; sign += size / 2)
-            for (int i = first; i < last; i += step) __builtin_prefetch(of + sign + i, 0, 2);
-    }
-
-    static const Table& get() {
-        static Table table;
-        static const bool filled = table.fill();
-        (void)filled;
-        return table;
-    }
-
-  private:
-    bool fill() {
-        for (int begin = 0; begin < size; begin += Pair::width) {
-            uint16_t x[Pair::width];
-            for (int i = 0; i < Pair::width; ++i) x[i] = static_cast<uint16_t>(begin + i);
-            const Pair pair = Pair::load(x);
-            const auto f = Formula::template evaluate<Level::coarse, true, true, true>(Clamp::gate(pair.v));
-            Pair{f.value}.store(rounded + begin);
-            const auto spread = [](Twice<Float> v, float* to) {
-                float even[Float::width], odd[Float::width];
-                v.a.store(even), v.b.store(odd);
-                for (int i = 0; i < Float::width; ++i) to[2 * i] = even[i], to[2 * i + 1] = odd[i];
-            };
-            spread(f.value, value + begin);
-            spread(f.slope, slope + begin);
-            for (int i = begin; i < begin + Pair::width; ++i) both[i] = {value[i], slope[i]};
-        }
-        return true;
-    }
-};
 
 // How numbers lie in memory, and as how many vectors they are loaded.
 struct Single {
@@ -240,6 +220,18 @@ struct Span {
         }
         return ahead > 0;
     }
+    // Where memory is the limit, ask for what comes in time: the hardware does not look beyond a page, and the core not beyond
+    // the few numbers that its instructions in flight are about. Within the caches it costs more than it brings.
+    template <bool stream, int bytes>
+    GATEWISE_INLINE void ahead(int64_t at) const {
+        constexpr int64_t line = static_cast<int64_t>(64 / sizeof(Number)), by = static_cast<int64_t>(bytes / sizeof(Number));
+        if constexpr (stream)
+            for (int64_t part = 0; part < width; part += line)
+                GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) __builtin_prefetch(in[i] + at + by + part, 0, 2);
+    }
+    // How far: on an Intel Xeon with AVX-512 and 14 to 25 GB/s a core these were the best of 512 bytes to 8 KiB.
+    static constexpr int far_enough = Op::num_in == 3 ? 1024 : 2048, far_enough_looking_up = 8192;
+
     template <bool stream, bool down>
     GATEWISE_INLINE void blocks(int64_t count) {
         constexpr int64_t step = down ? -width : width;
@@ -248,6 +240,7 @@ struct Span {
         for (int64_t at = down ? last : 0; at != end;) {
             for (; at != end; at += step) {
                 Block x[Op::num_in], y[Op::num_out];
+                here.template ahead<stream, far_enough>(at);
                 here.load(x, at);
                 if constexpr (limited<Op>) {
                     if (__builtin_expect(Memory::template outside<Op>(x), 0)) break;
@@ -260,32 +253,26 @@ struct Span {
             if constexpr (limited<Op>) at = rare<stream, step>(here, at, end);
         }
     }
-    // A lookup is so many instructions that the core looks too few numbers ahead to ask memory in time. 8 KiB are two pages
-    // further, where the hardware does not look. Within the caches it costs more than it brings.
-    template <bool stream>
-    GATEWISE_INLINE void ahead(int64_t at) const {
-        if constexpr (stream)
-            GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) __builtin_prefetch(in[i] + at + 4096, 0, 2);
-    }
+    template <bool gather>
     static GATEWISE_INLINE Result<Twice<Float>> found(const Entries& table, const Number* x) {
-        if constexpr (!Op::want_slope) return {Block::looked_up(table.value, x), {}};
-        else if constexpr (!Op::want_value) return {{}, Block::looked_up(table.slope, x)};
-        else return Block::looked_up(table.both, x);
+        if constexpr (!Op::want_slope) return {Block::template looked_up<gather>(table.value, x), {}};
+        else if constexpr (!Op::want_value) return {{}, Block::template looked_up<gather>(table.slope, x)};
+        else return Block::template looked_up<gather>(table.both, x);
     }
-    template <bool stream, bool down>
+    template <bool stream, bool down, bool gather>
     GATEWISE_INLINE void looked_up(int64_t count, const Entries& table) {
         constexpr int64_t step = down ? -width : width;
         const int64_t last = (count - 1) * width, end = down ? -width : last + width;
         for (int64_t at = down ? last : 0; at != end; at += step) {
-            ahead<stream>(at);
+            ahead<stream, far_enough_looking_up>(at);
             if constexpr (Op::num_in == 1) {
-                Block::template look_up<stream>(table.rounded, in[0] + at, out[0] + at);
+                Block::template look_up<stream, gather>(table.rounded, in[0] + at, out[0] + at);
             } else {
                 Block x[Op::num_in], y[Op::num_out];
                 Twice<Float> from[Op::num_in], to[Op::num_out];
                 load(x, at);
                 GATEWISE_UNROLL for (int i = 0; i < Op::num_in; ++i) from[i] = x[i].v;
-                Op::finish(found(table, in[0] + at), from, to);
+                Op::template finish<careful<Op, true>>(found<gather>(table, in[0] + at), from, to);
                 GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i) y[i].v = to[i];
                 GATEWISE_UNROLL for (int i = 0; i < Op::num_out; ++i)
                     stream ? y[i].stream(out[i] + at) : y[i].store(out[i] + at);
@@ -295,7 +282,8 @@ struct Span {
     template <bool stream, bool down>
     GATEWISE_INLINE void most(int64_t count, [[maybe_unused]] const Entries* table) {
         if constexpr (Memory::has_tables) {
-            if (table) return looked_up<stream, down>(count, *table);
+            if (table && gathers<Block>()) return looked_up<stream, down, true>(count, *table);
+            if (table) return looked_up<stream, down, false>(count, *table);
         }
         blocks<stream, down>(count);
     }

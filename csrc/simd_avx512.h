@@ -47,12 +47,15 @@ GATEWISE_INLINE Float abs(Float a) { return _mm512_abs_ps(a.v); }
 GATEWISE_INLINE Float settled(Float a) { return a; }
 
 GATEWISE_INLINE Mask negative(Float a) { return {_mm512_movepi32_mask(_mm512_castps_si512(a.v))}; }
+GATEWISE_INLINE Mask subnormal(Float a) { return {_mm512_fpclass_ps_mask(a.v, 0x20)}; }
 GATEWISE_INLINE Mask less(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 GATEWISE_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
 GATEWISE_INLINE bool any(Mask m) { return m.v != 0; }
 GATEWISE_INLINE Float select(Mask m, Float yes, Float no) { return _mm512_mask_blend_ps(m.v, no.v, yes.v); }
 
 GATEWISE_INLINE Index bits(Float a) { return {_mm512_castps_si512(a.v)}; }
+GATEWISE_INLINE Float whole(Float a) { return _mm512_cvtepi32_ps(_mm512_castps_si512(a.v)); }  // its bits as a number
+GATEWISE_INLINE Index nearest(Float a) { return {_mm512_cvtps_epi32(a.v)}; }
 template <int n>
 GATEWISE_INLINE Index shift_left(Index i) {
     return {_mm512_slli_epi32(i.v, n)};
@@ -104,9 +107,21 @@ struct Pair {
     GATEWISE_INLINE void store(uint16_t* p, int64_t n) const { _mm512_mask_storeu_epi16(p, first(n), join()); }
     GATEWISE_INLINE void stream(uint16_t* p) const { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), join()); }
 
-    template <bool stream>
+    static GATEWISE_INLINE __m512i even(const uint16_t* x) {
+        return _mm512_and_si512(_mm512_loadu_si512(x), _mm512_set1_epi32(0xffff));
+    }
+    static GATEWISE_INLINE __m512i odd(const uint16_t* x) { return _mm512_srli_epi32(_mm512_loadu_si512(x), 16); }
+    // A table of 16 bits an entry is read two bytes past its last.
+    template <bool stream, bool gather>
     static GATEWISE_INLINE void look_up(const uint16_t* entries, const uint16_t* x, uint16_t* y) {
-        GATEWISE_UNROLL for (int i = 0; i < width; i += 8) look_up_eight<stream>(entries, x + i, y + i);
+        if constexpr (gather) {
+            const __m512i a = _mm512_i32gather_epi32(even(x), entries, 2);
+            const __m512i b = _mm512_i32gather_epi32(odd(x), entries, 2);
+            const __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaau, a, _mm512_slli_epi32(b, 16));
+            stream ? _mm512_stream_si512(reinterpret_cast<__m512i*>(y), both) : _mm512_storeu_si512(y, both);
+        } else {
+            GATEWISE_UNROLL for (int i = 0; i < width; i += 8) look_up_eight<stream>(entries, x + i, y + i);
+        }
     }
     static GATEWISE_INLINE __m512 joined(__m128 a, __m128 b, __m128 c, __m128 d) {
         const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(a), b, 1);
@@ -114,11 +129,28 @@ struct Pair {
         return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
     }
     // What a table says of 32 numbers.
+    template <bool gather>
     static GATEWISE_INLINE Twice<Float> looked_up(const float* entries, const uint16_t* x) {
+        if constexpr (gather)
+            return {_mm512_i32gather_ps(even(x), entries, 4), _mm512_i32gather_ps(odd(x), entries, 4)};
         const Halves h[4] = {{entries, x}, {entries, x + 8}, {entries, x + 16}, {entries, x + 24}};
         return {joined(h[0].even, h[1].even, h[2].even, h[3].even), joined(h[0].odd, h[1].odd, h[2].odd, h[3].odd)};
     }
+    // Entries of two floats, of sixteen indices, value and slope apart.
+    static GATEWISE_INLINE Result<Float> gathered(const Result<float>* entries, __m512i i) {
+        // So that the shuffles, which stay within 128 bits, leave the order.
+        const __m512i turned = _mm512_permutexvar_epi32(
+            _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15), i);
+        const __m512 low = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_castsi512_si256(turned), entries, 8));
+        const __m512 high = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_extracti64x4_epi64(turned, 1), entries, 8));
+        return {_mm512_shuffle_ps(low, high, 0x88), _mm512_shuffle_ps(low, high, 0xdd)};
+    }
+    template <bool gather>
     static GATEWISE_INLINE Result<Twice<Float>> looked_up(const Result<float>* entries, const uint16_t* x) {
+        if constexpr (gather) {
+            const Result<Float> a = gathered(entries, even(x)), b = gathered(entries, odd(x));
+            return {{a.value, b.value}, {a.slope, b.slope}};
+        }
         const Quarters q[4] = {{entries, x}, {entries, x + 8}, {entries, x + 16}, {entries, x + 24}};
         const auto whole = [&q](__m128 Quarters::*part) {
             return joined(q[0].*part, q[1].*part, q[2].*part, q[3].*part);

@@ -1,8 +1,9 @@
-// Tables with an entry for each bfloat16 number, read eight numbers at a time (x86). Gather instructions are slower; so
-// are eight loads of one index each, which the core takes for reads of what was just stored.
+// Tables with an entry for each bfloat16 number, read eight numbers at a time (x86), or by gather instructions where those
+// are quicker. Eight loads of one index each are slower, for the core takes them for reads of what was just stored.
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 namespace gatewise {
@@ -74,6 +75,39 @@ struct Quarters {
         odd_high = two(i.at<5>(), i.at<7>());
     }
 };
+
+template <class Block, bool gather>
+[[gnu::noinline]] uint64_t cycles_of(const float* entries, const uint16_t* x, int many, float* sums) {
+    const uint64_t start = __builtin_ia32_rdtsc();
+    auto sum = Block::template looked_up<gather>(entries, x);
+    for (int i = Block::width; i < many; i += Block::width)
+        sum = sum + Block::template looked_up<gather>(entries, x + i);
+    sum.store(sums);
+    return __builtin_ia32_rdtsc() - start;
+}
+
+// Are gather instructions the quicker way to read a table? Not on AMD's Zen 4, nor where they were slowed down to be safe.
+// Timed once a process, or as GATEWISE_GATHER=on or off says. The numbers are the same either way.
+template <class Block>
+bool gathers() {
+    static const bool found = [] {
+        const char* const asked = getenv("GATEWISE_GATHER");
+        if (asked && strcmp(asked, "on") == 0) return true;
+        if (asked && strcmp(asked, "off") == 0) return false;
+        constexpr int many = 2048;
+        alignas(64) static float entries[many], sums[Block::width];
+        alignas(64) static uint16_t x[many];
+        for (int i = 0; i < many; ++i) x[i] = static_cast<uint16_t>(i * 1021 % many);
+        uint64_t best[2] = {~uint64_t{0}, ~uint64_t{0}};
+        for (int round = 0; round < 16; ++round) {
+            const uint64_t cycles[2] = {cycles_of<Block, false>(entries, x, many, sums),
+                                        cycles_of<Block, true>(entries, x, many, sums)};
+            for (int i = 0; i < 2; ++i) best[i] = cycles[i] < best[i] ? cycles[i] : best[i];
+        }
+        return best[1] < best[0];
+    }();
+    return found;
+}
 
 }  // namespace
 }  // namespace gatewise

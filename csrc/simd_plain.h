@@ -59,8 +59,9 @@ GATEWISE_INLINE Float scale(Float a, Float k) {
 }
 // 0, with its sign, where float32 has nothing else left; vectors of float32 do that by themselves.
 GATEWISE_INLINE Float settled(Float a) { return Float(__builtin_fabs(a.v) <= 0x1p-150 ? __builtin_copysign(0.0, a.v) : a.v); }
-// A type with rows also offers `Index`, bits(a), lookup(row, i), shift_left<n>(i) and add_bits(a, i), and its Pair looks up
-// tables of all bfloat16 numbers; `round` and `scale` are then not needed.
+// A type with rows also offers `Index`, bits(a), nearest(a), whole(a), subnormal(a), which may be true of 0, lookup(row, i),
+// shift_left<n>(i) and add_bits(a, i), and its Pair looks up tables of all bfloat16 numbers; `round` and `scale` are then not
+// needed.
 
 GATEWISE_INLINE Mask negative(Float a) { return {__builtin_signbit(a.v) != 0}; }  // the sign bit
 GATEWISE_INLINE Mask less(Float a, Float b) { return {a.v < b.v}; }               // false where either is NaN
@@ -104,6 +105,10 @@ struct Pair {
 };
 
 GATEWISE_INLINE void fence() {}
+template <class Block>
+constexpr bool gathers() {
+    return false;
+}
 
 }  // namespace
 }  // namespace gatewise

@@ -63,6 +63,7 @@ GATEWISE_TWO(max)
 GATEWISE_ONE(abs)
 GATEWISE_ONE(round)
 GATEWISE_ONE(settled)
+GATEWISE_ONE(whole)
 GATEWISE_TWO(scale)
 #undef GATEWISE_ONE
 #undef GATEWISE_TWO
@@ -71,6 +72,10 @@ GATEWISE_TWO(scale)
 template <class F>
 GATEWISE_INLINE auto negative(Twice<F> x) {
     return Both<decltype(negative(x.a))>{negative(x.a), negative(x.b)};
+}
+template <class F>
+GATEWISE_INLINE auto subnormal(Twice<F> x) {
+    return Both<decltype(subnormal(x.a))>{subnormal(x.a), subnormal(x.b)};
 }
 template <class F>
 GATEWISE_INLINE auto less(Twice<F> x, Twice<F> y) {
@@ -87,6 +92,10 @@ GATEWISE_INLINE Twice<F> select(Both<Mask> m, Twice<F> yes, Twice<F> no) {
 template <class F>
 GATEWISE_INLINE auto bits(Twice<F> x) {
     return Both<decltype(bits(x.a))>{bits(x.a), bits(x.b)};
+}
+template <class F>
+GATEWISE_INLINE auto nearest(Twice<F> x) {
+    return Both<decltype(nearest(x.a))>{nearest(x.a), nearest(x.b)};
 }
 template <int n, class Index>
 GATEWISE_INLINE Both<Index> shift_left(Both<Index> i) {

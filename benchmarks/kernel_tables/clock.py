@@ -23,8 +23,14 @@ def looped(call: Call, times: int) -> Call:
     return loop
 
 
-def loop_length(call: Call) -> int:
-    """How many calls make a loop of `LOOP_S`."""
+IN_A_ROW = 4
+"""At least so many calls make a loop where figures are of data in cache. A single call after another candidate's finds
+the other's arrays there, and tells what fetching its own costs: one more pass over memory, the same for a slow
+candidate and a quick one."""
+
+
+def loop_length(call: Call, in_a_row: int = 1) -> int:
+    """How many calls make a loop of `LOOP_S`, and at least `in_a_row`."""
     call()
     best = float("inf")
     for _ in range(3):
@@ -33,18 +39,18 @@ def loop_length(call: Call) -> int:
         best = min(best, time.perf_counter() - start)
         if best > LOOP_S:
             break
-    return max(1, min(2000, int(LOOP_S / max(best, 1e-7))))
+    return max(in_a_row, min(2000, int(LOOP_S / max(best, 1e-7))))
 
 
 def medians(
-    calls: Mapping[str, Call], *, seconds: float, seed: int, fewest: int = 3, long: bool = False
+    calls: Mapping[str, Call], *, seconds: float, seed: int, fewest: int = 3, long: bool = False, in_a_row: int = 1
 ) -> dict[str, float]:
     """Seconds a call, the median over random interleaved rounds of two calls each.
 
     `long` is for calls of a tenth of a second and more: a value is one call, after one that does not count, and a
-    single round may do.
+    single round may do. `in_a_row`: see `IN_A_ROW`.
     """
-    lengths = {name: 1 if long else loop_length(call) for name, call in calls.items()}
+    lengths = {name: 1 if long else loop_length(call, in_a_row) for name, call in calls.items()}
     effort = Effort(seconds=seconds, fewest=1 if long else fewest, most=400, warmup=1)
     loops = {name: looped(call, lengths[name]) for name, call in calls.items()}
     values = interleave(loops, effort=effort, seed=seed).values_s

@@ -56,7 +56,7 @@ def in_cache(job: Job, record: Record, rng: random.Random) -> None:
         judged = name in JUDGED
         seconds = (0.15 if judged else 0.06) if job.quick else (0.5 if judged else 0.15)
         with grad_mode(way):
-            times = clock.medians(calls, seconds=seconds, seed=rng.randrange(2**31))
+            times = clock.medians(calls, seconds=seconds, seed=rng.randrange(2**31), in_a_row=clock.IN_A_ROW)
             for who in ("eager", "ours"):
                 if judged and who in calls:
                     times[f"page faults {who}"] = max(clock.faults(calls[who]), 1e-9)
@@ -73,7 +73,8 @@ def sweep(job: Job, record: Record, rng: random.Random) -> None:
     for name, way, dtype, size in rng.sample(cells, len(cells)):
         calls = pair(name, way, dtype, arrays(name, pools[dtype, size]))
         with grad_mode(way):
-            times = clock.medians(calls, seconds=0.015 if job.quick else 0.03, seed=rng.randrange(2**31))
+            seconds = 0.015 if job.quick else 0.03
+            times = clock.medians(calls, seconds=seconds, seed=rng.randrange(2**31), in_a_row=clock.IN_A_ROW)
         record.add(section("sweep", job), f"{name} {way} {dtype} {size}", times)
 
 
@@ -84,7 +85,6 @@ def wide(job: Job, record: Record, rng: random.Random) -> None:
     for name, way, dtype, spread in rng.sample(cells, len(cells)):
         at: Arrays = arrays(name, pools[dtype, spread])
         with grad_mode(way):
-            times = clock.medians(
-                pair(name, way, dtype, at), seconds=0.02 if job.quick else 0.05, seed=rng.randrange(2**31)
-            )
+            calls, seconds = pair(name, way, dtype, at), 0.02 if job.quick else 0.05
+            times = clock.medians(calls, seconds=seconds, seed=rng.randrange(2**31), in_a_row=clock.IN_A_ROW)
         record.add(section("wide inputs 64x3072", job), f"{name} {way} {dtype} standard deviation {spread:g}", times)

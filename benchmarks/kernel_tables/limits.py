@@ -1,7 +1,8 @@
 """The limits of the machine, measured in the same process as the candidates: memory traffic and matrix products.
 
 Memory: loops that only load and store (streams.c, built once a run with the machine's compiler), per pattern of
-traffic, with stores through the caches and past them, and torch's own copy. The best of them is the limit.
+traffic, with stores through the caches and past them, with loads asked for ahead, and torch's own copy. The best of
+them is the limit.
 """
 
 import ctypes
@@ -27,6 +28,8 @@ TRAFFIC = {
     ("gate", "backward"): "gate",
 }
 """The pattern that a kernel's traffic has."""
+HOW = {0: "plain", 1: "streaming", 512: "512 bytes ahead", 2048: "2 KiB ahead"}
+"""The ways of `streams.c`, by the number that it takes."""
 SOURCE = Path(__file__).with_name("streams.c")
 
 
@@ -86,9 +89,8 @@ def memory(folder: Path, pattern: str, bytes_: int, arrays: list[Tensor]) -> dic
     if core is not None:
         function = getattr(core, pattern)
         pointers = [array.data_ptr() for array in arrays]
-        calls["plain"] = lambda: function(*pointers, size, 0, threads)
-        if pattern != "read_all":
-            calls["streaming"] = lambda: function(*pointers, size, 1, threads)
+        ways = {how: name for how, name in HOW.items() if how != 1 or pattern != "read_all"}
+        calls |= {name: partial(function, *pointers, size, how, threads) for how, name in ways.items()}
     if pattern == "copy":
         wide = a.view(torch.float32), y.view(torch.float32)
         calls["torch copy_"] = lambda: wide[1].copy_(wide[0])

@@ -1,5 +1,6 @@
 // What memory gives at most: loads and stores with no arithmetic worth the name, one function a pattern of traffic.
-// Built by limits.py at run time with the machine's own compiler; `stream` stores past the caches.
+// Built by limits.py at run time with the machine's own compiler. `how` is 0 for stores through the caches, 1 for stores past
+// them, and more for stores past them with loads asked for so many bytes ahead, further than the hardware looks.
 #include <stddef.h>
 #include <stdint.h>
 #if defined(__AVX512F__)
@@ -29,10 +30,17 @@ typedef uint64_t V;
 #define N ((ptrdiff_t)(bytes / sizeof(V)))
 #define EACH _Pragma("omp parallel for schedule(static) num_threads(threads)") for (ptrdiff_t i = 0; i < N; ++i)
 #define AT(p) ((p) + i * sizeof(V))
+#define AHEAD(p) __builtin_prefetch(AT(p) + how, 0, 3)
 
 // in one, out one
-void copy(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
-  if (stream) {
+void copy(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int how, int threads) {
+  if (how > 1) {
+    EACH {
+      AHEAD(a);
+      STREAM(AT(y), LOAD(AT(a)));
+    }
+    FENCE();
+  } else if (how) {
     EACH STREAM(AT(y), LOAD(AT(a)));
     FENCE();
   } else {
@@ -41,8 +49,15 @@ void copy(const char* a, const char* b, const char* c, char* y, char* z, size_t 
 }
 
 // in two, out one
-void triad(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
-  if (stream) {
+void triad(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int how, int threads) {
+  if (how > 1) {
+    EACH {
+      AHEAD(a);
+      AHEAD(b);
+      STREAM(AT(y), XOR(LOAD(AT(a)), LOAD(AT(b))));
+    }
+    FENCE();
+  } else if (how) {
     EACH STREAM(AT(y), XOR(LOAD(AT(a)), LOAD(AT(b))));
     FENCE();
   } else {
@@ -51,9 +66,14 @@ void triad(const char* a, const char* b, const char* c, char* y, char* z, size_t
 }
 
 // in three, out two
-void gate(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
-  if (stream) {
+void gate(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int how, int threads) {
+  if (how) {
     EACH {
+      if (how > 1) {
+        AHEAD(a);
+        AHEAD(b);
+        AHEAD(c);
+      }
       V middle = LOAD(AT(b));
       STREAM(AT(y), XOR(LOAD(AT(a)), middle));
       STREAM(AT(z), XOR(middle, LOAD(AT(c))));
@@ -69,7 +89,7 @@ void gate(const char* a, const char* b, const char* c, char* y, char* z, size_t 
 }
 
 // in one, out nothing: a fold into eight accumulators a thread, whose sum is stored so that nothing is left out
-void read_all(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int stream, int threads) {
+void read_all(const char* a, const char* b, const char* c, char* y, char* z, size_t bytes, int how, int threads) {
   ptrdiff_t blocks = bytes / (8 * sizeof(V));
 #pragma omp parallel num_threads(threads)
   {
@@ -77,7 +97,10 @@ void read_all(const char* a, const char* b, const char* c, char* y, char* z, siz
     for (int k = 0; k < 8; ++k) s[k] = LOAD(a + k * sizeof(V));
 #pragma omp for schedule(static)
     for (ptrdiff_t i = 0; i < blocks; ++i)
-      for (int k = 0; k < 8; ++k) s[k] = XOR(s[k], LOAD(a + (8 * i + k) * sizeof(V)));
+      for (int k = 0; k < 8; ++k) {
+        if (how > 1) __builtin_prefetch(a + (8 * i + k) * sizeof(V) + how, 0, 3);
+        s[k] = XOR(s[k], LOAD(a + (8 * i + k) * sizeof(V)));
+      }
     for (int k = 1; k < 8; ++k) s[0] = XOR(s[0], s[k]);
 #pragma omp critical
     STORE(y, XOR(s[0], LOAD(y)));

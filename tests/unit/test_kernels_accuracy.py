@@ -301,6 +301,33 @@ def test_what_torch_runs_with_does_not_matter(capability: str) -> None:
     assert theirs == digest()
 
 
+def digest_of_tables() -> str:
+    """Of what every kernel gives for every number of bfloat16, by table."""
+    found = hashlib.sha256()
+    for name, path in product(NAMES, [path for path in HERE if path != "plain"]):
+        x = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
+        inputs = (x,) if get(name).kind == "scalar" else (x, x.flip(0))
+        for y in differentiated(function(name, "bfloat16", path), path, inputs, torch.ones_like(x)):
+            found.update(torch.nan_to_num(y.float(), nan=0.125).numpy().tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("gather", ["on", "off"])
+def test_how_a_table_is_read_does_not_matter(gather: str) -> None:
+    """The same bits by gather instructions as by one load after the other; this process takes what is quicker here."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import test_kernels_accuracy as t; print(t.digest_of_tables())"],
+        cwd=os.path.dirname(__file__),
+        env={**os.environ, "GATEWISE_GATHER": gather},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == digest_of_tables()
+
+
 # Words.
 
 

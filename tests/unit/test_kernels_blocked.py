@@ -24,11 +24,14 @@ INFERENCE = ("packed", "blocked")
 NEAR = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
 
 
-@pytest.fixture(autouse=True, params=_products.available())
+@pytest.fixture(autouse=True, params=(*_products.available(), _products.TURNED))
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(ways, "ROWS", 64)
     monkeypatch.setattr(ways, "MOST_TIMES", 1)
-    with forced(linear=request.param):
+    turned = {"linear": "onednn", "linear.by_weight": "turned", "linear.by_weight_sum": "turned"}
+    if request.param == _products.TURNED and len(_products.available(torch.bfloat16)) == 1:
+        pytest.skip("oneDNN does not multiply bfloat16 here")
+    with forced(turned if request.param == _products.TURNED else {"linear": request.param}):
         yield request.param
 
 

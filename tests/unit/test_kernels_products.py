@@ -82,6 +82,11 @@ def test_products_are_exact_to_rounding(
     assert_rounded(forward(x, weight, plus, way), x, weight.t(), plus)
     assert_rounded(by_input(grad, weight, way), grad, weight)
     assert_rounded(by_weight(grad, x, way), grad.t(), x)
+    if way == "onednn" and dtype is torch.bfloat16:
+        turned = _products.BY_WEIGHT["turned"](grad, x, None)
+        assert turned.is_contiguous()
+        assert_rounded(turned, grad.t(), x)
+        assert torch.equal(_products.BY_WEIGHT["turned"](grad, x, torch.empty_like(turned)), turned)
     assert all(torch.equal(now, then) for now, then in zip((x, weight, grad), before, strict=True))
 
 

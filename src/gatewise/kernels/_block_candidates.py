@@ -110,7 +110,8 @@ def recipe(block: Settings, rows: Tensor, weights: Weights, *, training: bool, k
     times = ROW_BYTES // (hidden * rows.dtype.itemsize) if training else 1
     most = ROWS * min(max(times, 1), MOST_TIMES)
     num_rows = min(rows.shape[0], most)
-    kinds = ("forward", "by_input", "by_weight") if training else ("forward",)
+    by_weight = "by_weight" if rows.shape[0] <= most else "by_weight_sum"
+    kinds = ("forward", "by_input", by_weight) if training else ("forward",)
     ask = _linear_questions.ask
     return Recipe(
         activation=block.activation,

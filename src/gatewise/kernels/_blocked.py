@@ -182,6 +182,7 @@ class _Sum:
     def __init__(self) -> None:
         self.total: Tensor | None = None
         self.dtype = torch.float32
+        self.turned = False
 
     def add(self, part: Tensor) -> None:
         if self.total is None:
@@ -199,14 +200,20 @@ class _Sum:
             self.total[start : start + size].add_(scratch[: rows.shape[0]].copy_(rows))
 
     def add_product(self, grad: Tensor, x: Tensor, way: str) -> None:
-        """Add grad^T x: where torch's product can add, in one go."""
-        if self.total is not None and way == "torch" and self.dtype is torch.float32:
+        """Add grad^T x, the same way each time: where torch's product can add, in one go."""
+        if way == _products.TURNED and grad.numel() and x.numel():
+            self.turned = True  # once, at the end
+            self.add(_products.by_weight_turned(grad, x.t()))
+        elif self.total is not None and way == "torch" and self.dtype is torch.float32:
             self.total.addmm_(grad.t(), x)
         else:
             self.add(_products.BY_WEIGHT[way](grad, x, None))
 
     def value(self) -> Tensor | None:
-        return None if self.total is None else self.total.to(self.dtype)
+        if self.total is None:
+            return None
+        whole = self.total.to(self.dtype)
+        return whole.t().contiguous() if self.turned else whole
 
 
 def gradients(
@@ -251,6 +258,8 @@ class _Gradients:
         by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, weights.down, None)
         parts = slopes(recipe, by_hidden, inputs, inputs)
         del inputs, by_hidden
+        if recipe.first.by_weight == _products.TURNED and len(parts) > 1:
+            x = x.t().contiguous().t()  # which each of the products would do for itself
         for i, part in enumerate(parts):
             if self.need[i]:
                 self.sums[i].add_product(part, x, recipe.first.by_weight)

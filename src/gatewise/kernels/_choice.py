@@ -34,7 +34,8 @@ FORCE = "GATEWISE_CHOOSE"
 QUESTIONS = {
     "linear.forward": ("torch", "onednn"),
     "linear.by_input": ("torch", "onednn"),
-    "linear.by_weight": ("torch", "onednn"),
+    "linear.by_weight": ("torch", "onednn", "turned"),
+    "linear.by_weight_sum": ("torch", "onednn", "turned"),
     "linear.inference": ("torch", "onednn", "packed"),
     "ffn.inference": ("torch", "native", "rows", "packed", "blocked"),
     "ffn.training": ("torch", "native", "save", "recompute"),

@@ -23,7 +23,8 @@ def rows_of(x: Tensor) -> int:
 
 
 def ask(kind: str, rows: int, shape: tuple[int, ...], dtype: torch.dtype) -> str:
-    """The way for `linear.<kind>`, kind one of `forward`, `by_input`, `by_weight`, `inference`; a weight of [out, in].
+    """The way for `linear.<kind>`, kind one of `forward`, `by_input`, `by_weight`, `by_weight_sum` (of many products, turned
+    once if at all) and `inference`; a weight of [out, in].
 
     Rows are asked for as the next power of two, at most `MOST_ROWS`, and fewer where that would be more than
     `MOST_WORK` multiplications or `MOST_NUMBERS` of a matrix: a choice is measured for a size, not for a length.
@@ -68,7 +69,9 @@ def _candidates(kind: str, key: dict[str, object], dtype: torch.dtype) -> dict[s
     def call(way: str) -> Callable[[], object]:
         if kind == "by_input":
             return lambda: _products.BY_INPUT[way](numbers("grad", rows, n_out), numbers("weight", n_out, n_in), None)
-        if kind == "by_weight":
+        if kind == "by_weight_sum" and way == _products.TURNED:
+            return lambda: _products.by_weight_turned(numbers("grad", rows, n_out), numbers("x", rows, n_in).t())
+        if kind.startswith("by_weight"):
             return lambda: _products.BY_WEIGHT[way](numbers("grad", rows, n_out), numbers("x", rows, n_in), None)
         if way == "packed":
             return lambda: _products.onednn(numbers("x", rows, n_in), packed(), None)
@@ -77,4 +80,6 @@ def _candidates(kind: str, key: dict[str, object], dtype: torch.dtype) -> dict[s
     ways = list(_products.available(dtype))
     if kind == "inference" and _products.packable(dtype):
         ways.append("packed")
+    if kind.startswith("by_weight") and dtype is torch.bfloat16 and len(ways) > 1:
+        ways.append(_products.TURNED)
     return {way: call(way) for way in ways}

@@ -23,6 +23,9 @@ from ._memory import overlap
 
 WAYS = ("torch", "onednn")
 """What can compute a product; the first is what `F.linear` does."""
+TURNED = "turned"
+"""One more for `by_weight` of bfloat16: oneDNN's x^T grad, transposed. On processors with tiles (AMX) the two orders
+differ by a third in speed, either way round by shape."""
 DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -107,6 +110,18 @@ def _by_weight_onednn(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
     return onednn(grad.t(), _plain(x.t()), None, out)
 
 
+def by_weight_turned(grad: Tensor, turned_x: Tensor) -> Tensor:
+    """x^T grad by oneDNN, of x^T: the transposed gradient by the weight, [in, out]. Unchecked."""
+    return onednn(turned_x, _plain(grad.t()), None)
+
+
+def _by_weight_turned(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
+    if not grad.numel() or not x.numel():
+        return torch.mm(grad.t(), x, out=out)
+    found = by_weight_turned(grad, x.t()).t()
+    return found.contiguous() if out is None else out.copy_(found)
+
+
 FORWARD: dict[str, Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]] = {
     "torch": _forward_torch,
     "onednn": _forward_onednn,
@@ -118,6 +133,7 @@ BY_INPUT: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 BY_WEIGHT: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "torch": _by_weight_torch,
     "onednn": _by_weight_onednn,
+    TURNED: _by_weight_turned,
 }
 """By way, without checks, for callers in a hot loop."""
 
