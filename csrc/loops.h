@@ -58,7 +58,8 @@ GATEWISE_INLINE F times(F x, F y) {
             const F product = by * number, size = abs(product);  // infinite where y is huge
             const auto tiny = less(size, F(0x1p24f));
             const F magic(0x1p23f), wholes = fma(abs(by), number, magic) - magic;  // rounded once
-            const F low = add_bits(select(negative(product), F(-0.0f), F(0.0f)), nearest(select(less(size, magic), wholes, size)));
+            const F rounded = select(less(size, magic), wholes, size);
+            const F low = add_bits(select(negative(product), F(-0.0f), F(0.0f)), nearest(rounded));
             const F high = select(tiny, F(1.0f), by * F(0x1p-75f) * number) * F(0x1p-74f);
             return select(small, select(tiny, low, high), select(small, F(1.0f), x) * y);
         }

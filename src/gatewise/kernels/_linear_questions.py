@@ -23,7 +23,7 @@ def rows_of(x: Tensor) -> int:
 
 
 def ask(kind: str, rows: int, shape: tuple[int, ...], dtype: torch.dtype) -> str:
-    """The way for `linear.<kind>`, kind one of `forward`, `by_input`, `by_weight`, `by_weight_sum` (of many products, turned
+    """The way for `linear.<kind>`; kind: `forward`, `by_input`, `by_weight`, `by_weight_sum` (of many products, turned
     once if at all) and `inference`; a weight of [out, in].
 
     Rows are asked for as the next power of two, at most `MOST_ROWS`, and fewer where that would be more than
