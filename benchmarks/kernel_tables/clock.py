@@ -25,8 +25,8 @@ def looped(call: Call, times: int) -> Call:
 
 IN_A_ROW = 4
 """At least so many calls make a loop where figures are of data in cache. A single call after another candidate's finds
-the other's arrays there, and tells what fetching its own costs: one more pass over memory, the same for a slow
-candidate and a quick one."""
+the other's arrays there, and tells what fetching its own costs, which a quick candidate's loop spreads over more calls.
+(The largest size of the sweep is in no cache anyway.)"""
 
 
 def loop_length(call: Call, in_a_row: int = 1) -> int:

@@ -28,7 +28,7 @@ TRAFFIC = {
     ("gate", "backward"): "gate",
 }
 """The pattern that a kernel's traffic has."""
-HOW = {0: "plain", 1: "streaming", 512: "512 bytes ahead", 2048: "2 KiB ahead"}
+HOW = {0: "plain", 1: "streaming", **{bytes_: f"{bytes_} bytes ahead" for bytes_ in (512, 1024, 2048, 8192)}}
 """The ways of `streams.c`, by the number that it takes."""
 SOURCE = Path(__file__).with_name("streams.c")
 
@@ -77,7 +77,7 @@ def places(bytes_: int) -> list[Tensor]:
 
 
 def memory(folder: Path, pattern: str, bytes_: int, arrays: list[Tensor]) -> dict[str, Call]:
-    """Calls that move what `pattern` moves on arrays of `bytes_` each, by name: plain, streaming and torch's own.
+    """Calls that move what `pattern` moves on arrays of `bytes_` each, by name: the ways of `HOW` and torch's own.
 
     `arrays` are five byte arrays (three read, two written) of at least that size.
     """
@@ -154,11 +154,14 @@ def _packed(x: Tensor, weight: Tensor) -> Call:
 
 
 def matmul_bound(values: dict[str, float], shapes: list[Product]) -> float | None:
-    """The time of all these products, each by its best measured way, nothing else counted; None if one is missing."""
+    """The time of all these products, each by its best measured way, nothing else counted; None if one is missing.
+
+    A product counts as its transpose does, where that was measured too: either may be the quicker.
+    """
     total = 0.0
     for rows, inner, columns in shapes:
-        name = f"limit matmul {rows}x{inner}x{columns} "
-        ways = [value for key, value in values.items() if key.startswith(name)]
+        names = f"limit matmul {rows}x{inner}x{columns} ", f"limit matmul {columns}x{inner}x{rows} "
+        ways = [value for key, value in values.items() if key.startswith(names)]
         if not ways:
             return None
         total += min(ways)

@@ -1,6 +1,6 @@
 // What memory gives at most: loads and stores with no arithmetic worth the name, one function a pattern of traffic.
 // Built by limits.py at run time with the machine's own compiler. `how` is 0 for stores through the caches, 1 for stores past
-// them, and more for stores past them with loads asked for so many bytes ahead, further than the hardware looks.
+// them, and more for stores past them with loads asked for so many bytes ahead.
 #include <stddef.h>
 #include <stdint.h>
 #if defined(__AVX512F__)

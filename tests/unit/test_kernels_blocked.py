@@ -28,7 +28,7 @@ NEAR = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(ways, "ROWS", 64)
     monkeypatch.setattr(ways, "MOST_TIMES", 1)
-    turned = {"linear": "onednn", "linear.by_weight": "turned", "linear.by_weight_sum": "turned"}
+    turned = {"linear": "onednn", "linear.by_weight": "turned"}
     if request.param == _products.TURNED and len(_products.available(torch.bfloat16)) == 1:
         pytest.skip("oneDNN does not multiply bfloat16 here")
     with forced(turned if request.param == _products.TURNED else {"linear": request.param}):

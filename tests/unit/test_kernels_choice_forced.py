@@ -101,8 +101,7 @@ def test_the_table_of_questions_is_what_is_asked() -> None:
     assert _choice.QUESTIONS["ffn.training"] == _block_route.TRAINING
     for kind in ("forward", "by_input"):
         assert _choice.QUESTIONS[f"linear.{kind}"] == _products.WAYS
-    for kind in ("by_weight", "by_weight_sum"):
-        assert _choice.QUESTIONS[f"linear.{kind}"] == tuple(_products.BY_WEIGHT)
+    assert _choice.QUESTIONS["linear.by_weight"] == tuple(_products.BY_WEIGHT)
 
 
 def test_a_thread_is_forced_alone() -> None:

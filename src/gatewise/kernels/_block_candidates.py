@@ -15,6 +15,8 @@ ROWS = 512
 ROW_BYTES, MOST_TIMES = 2**13, 4
 """Where the hidden activation of a token takes less than so many bytes, a block of a training step has up to four times
 as many: products that sum over the tokens, of the gradients by the weights, want them many."""
+MANY = 4
+"""From so many blocks on, what is done once to a sum of theirs counts for nothing."""
 SAVE, RECOMPUTE = 8, 4
 """Of how many of 8 blocks of rows the projections are kept. Half of them: as the backward pass uses them up, their
 memory is what the gradients and the other blocks need, so that keeping fewer would hardly lower the peak."""
@@ -110,14 +112,17 @@ def recipe(block: Settings, rows: Tensor, weights: Weights, *, training: bool, k
     times = ROW_BYTES // (hidden * rows.dtype.itemsize) if training else 1
     most = ROWS * min(max(times, 1), MOST_TIMES)
     num_rows = min(rows.shape[0], most)
-    by_weight = "by_weight" if rows.shape[0] <= most else "by_weight_sum"
-    kinds = ("forward", "by_input", by_weight) if training else ("forward",)
-    ask = _linear_questions.ask
+    kinds = ("forward", "by_input", "by_weight") if training else ("forward",)
+    many = rows.dtype is torch.bfloat16 and rows.shape[0] >= MANY * most
+
+    def ask(kind: str, shape: tuple[int, int]) -> str:
+        return _linear_questions.ask(kind, num_rows, shape, rows.dtype, summed=many and kind == "by_weight")
+
     return Recipe(
         activation=block.activation,
         high=block.accuracy == "high",
         rows=most,
-        first=Ways(*(ask(kind, num_rows, (hidden, dim), rows.dtype) for kind in kinds)),
-        down=Ways(*(ask(kind, num_rows, (dim_out, hidden), rows.dtype) for kind in kinds)),
+        first=Ways(*(ask(kind, (hidden, dim)) for kind in kinds)),
+        down=Ways(*(ask(kind, (dim_out, hidden)) for kind in kinds)),
         keep=keep,
     )

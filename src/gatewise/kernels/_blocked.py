@@ -20,7 +20,7 @@ from ._functions import FUNCTIONS, names
 
 
 class Ways(NamedTuple):
-    """Which of `_products.WAYS` computes each product of a weight."""
+    """Which of `_products.FORWARD`, `BY_INPUT` and `BY_WEIGHT` computes each product of a weight."""
 
     forward: str = "torch"
     by_input: str = "torch"
@@ -258,7 +258,7 @@ class _Gradients:
         by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, weights.down, None)
         parts = slopes(recipe, by_hidden, inputs, inputs)
         del inputs, by_hidden
-        if recipe.first.by_weight == _products.TURNED and len(parts) > 1:
+        if recipe.first.by_weight == _products.TURNED and sum(self.need[: len(parts)]) > 1:
             x = x.t().contiguous().t()  # which each of the products would do for itself
         for i, part in enumerate(parts):
             if self.need[i]:

@@ -35,7 +35,6 @@ QUESTIONS = {
     "linear.forward": ("torch", "onednn"),
     "linear.by_input": ("torch", "onednn"),
     "linear.by_weight": ("torch", "onednn", "turned"),
-    "linear.by_weight_sum": ("torch", "onednn", "turned"),
     "linear.inference": ("torch", "onednn", "packed"),
     "ffn.inference": ("torch", "native", "rows", "packed", "blocked"),
     "ffn.training": ("torch", "native", "save", "recompute"),

@@ -22,9 +22,10 @@ def rows_of(x: Tensor) -> int:
     return x.numel() // max(x.shape[-1], 1)
 
 
-def ask(kind: str, rows: int, shape: tuple[int, ...], dtype: torch.dtype) -> str:
-    """The way for `linear.<kind>`; kind: `forward`, `by_input`, `by_weight`, `by_weight_sum` (of many products, turned
-    once if at all) and `inference`; a weight of [out, in].
+def ask(kind: str, rows: int, shape: tuple[int, ...], dtype: torch.dtype, *, summed: bool = False) -> str:
+    """The way for `linear.<kind>`, kind one of `forward`, `by_input`, `by_weight`, `inference`; a weight of [out, in].
+
+    `summed`: of many products, whose sum is turned once if at all.
 
     Rows are asked for as the next power of two, at most `MOST_ROWS`, and fewer where that would be more than
     `MOST_WORK` multiplications or `MOST_NUMBERS` of a matrix: a choice is measured for a size, not for a length.
@@ -32,7 +33,7 @@ def ask(kind: str, rows: int, shape: tuple[int, ...], dtype: torch.dtype) -> str
     threads = torch.get_num_threads()
     precision = torch.get_float32_matmul_precision()
     size = min((rows - 1).bit_length(), MOST_BITS)
-    place = (kind, size, shape, dtype, threads, precision)
+    place = (kind, size, shape, dtype, threads, precision, summed)
     found = _choice.recall(place)
     if found is not None:
         return found
@@ -43,6 +44,8 @@ def ask(kind: str, rows: int, shape: tuple[int, ...], dtype: torch.dtype) -> str
     key: dict[str, object] = {"rows": 1 << size, "in": n_in, "out": n_out, "dtype": name, "threads": threads}
     if precision != "highest" and dtype == torch.float32:
         key["precision"] = precision
+    if summed:
+        key["summed"] = True
     question = f"linear.{kind}"
     found = _choice.known(question, key)
     if found is None:
@@ -69,9 +72,9 @@ def _candidates(kind: str, key: dict[str, object], dtype: torch.dtype) -> dict[s
     def call(way: str) -> Callable[[], object]:
         if kind == "by_input":
             return lambda: _products.BY_INPUT[way](numbers("grad", rows, n_out), numbers("weight", n_out, n_in), None)
-        if kind == "by_weight_sum" and way == _products.TURNED:
+        if way == _products.TURNED and "summed" in key:
             return lambda: _products.by_weight_turned(numbers("grad", rows, n_out), numbers("x", rows, n_in).t())
-        if kind.startswith("by_weight"):
+        if kind == "by_weight":
             return lambda: _products.BY_WEIGHT[way](numbers("grad", rows, n_out), numbers("x", rows, n_in), None)
         if way == "packed":
             return lambda: _products.onednn(numbers("x", rows, n_in), packed(), None)
@@ -80,6 +83,6 @@ def _candidates(kind: str, key: dict[str, object], dtype: torch.dtype) -> dict[s
     ways = list(_products.available(dtype))
     if kind == "inference" and _products.packable(dtype):
         ways.append("packed")
-    if kind.startswith("by_weight") and dtype is torch.bfloat16 and len(ways) > 1:
+    if kind == "by_weight" and dtype is torch.bfloat16 and len(ways) > 1:
         ways.append(_products.TURNED)
     return {way: call(way) for way in ways}

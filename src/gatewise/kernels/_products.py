@@ -24,8 +24,8 @@ from ._memory import overlap
 WAYS = ("torch", "onednn")
 """What can compute a product; the first is what `F.linear` does."""
 TURNED = "turned"
-"""One more for `by_weight` of bfloat16: oneDNN's x^T grad, transposed. On processors with tiles (AMX) the two orders
-differ by a third in speed, either way round by shape."""
+"""One more for `by_weight` of bfloat16: oneDNN's x^T grad, transposed. On processors with tiles (AMX) one order
+takes up to twice the other's time; which, depends on the shape."""
 DTYPES = (torch.float32, torch.bfloat16)
 
 
