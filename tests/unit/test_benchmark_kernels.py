@@ -286,9 +286,10 @@ def test_every_native_function_is_measured() -> None:
     assert set(names()) <= set(functions.FUNCTIONS)
 
 
-def test_the_bound_takes_each_product_by_its_best_way() -> None:
-    seen = {"limit matmul 2x3x4 mm": 2.0, "limit matmul 2x3x4 onednn": 1.0, "limit matmul 4x3x2 mm": 5.0}
-    assert limits.matmul_bound(seen, [(2, 3, 4), (2, 3, 4), (4, 3, 2)]) == 7.0
+def test_the_bound_takes_each_product_by_its_best_way_and_order() -> None:
+    seen = {"limit matmul 2x3x4 mm": 2.0, "limit matmul 2x3x4 onednn": 1.0, "limit matmul 4x3x6 mm": 5.0}
+    assert limits.matmul_bound(seen, [(2, 3, 4), (2, 3, 4), (4, 3, 6)]) == 7.0
+    assert limits.matmul_bound(seen, [(4, 3, 2), (6, 3, 4)]) == 6.0  # the transposes
     assert limits.matmul_bound(seen, [(2, 3, 5)]) is None
     assert limits.flop([(2, 3, 4)]) == 48
 

@@ -162,18 +162,21 @@ def watched() -> bool:
 def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     way = _WAYS.get(name)
     high = accuracy == "high"
-    # The short way of small calls; what it does not settle is looked at more closely below.
-    if way is not None and (high or accuracy == "default") and out is None and isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        if x.requires_grad:
-            small = not high and not _compiling() and not tracing() and x.numel() <= way.small
-            if small and _records() and x.dtype in _DTYPES:
-                return way.stock(x)
-        elif (high or _QUICK) and x.dtype in _DTYPES and x.is_cpu:
-            try:
-                if not (_compiling() or _transformed() or dual_level() or tracing()):
-                    return way.plain(x, True) if high else way.plain(x)
-            except RuntimeError:
-                pass
+    # The short way of small calls; what it does not settle, or torch refuses, is looked at more closely below.
+    if way is not None and (high or accuracy == "default") and out is None:
+        try:
+            if x.requires_grad:
+                if not high and not _compiling() and x.numel() <= way.small and _records() and not tracing():
+                    return way.stock(x)
+            elif (
+                (high or _QUICK)
+                and x.dtype in _DTYPES
+                and x.is_cpu
+                and not (_compiling() or _transformed() or dual_level() or tracing())
+            ):
+                return way.plain(x, True) if high else way.plain(x)
+        except (RuntimeError, AttributeError):
+            pass
     high = _high(accuracy)
     if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GatewiseError(f"{name}: x must be a tensor, got {type(x).__name__}")
@@ -187,24 +190,22 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
 def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     way = _WAYS.get(name)
     high = accuracy == "high"
-    if (  # as in _scalar
-        way is not None
-        and (high or accuracy == "default")
-        and out is None
-        and isinstance(gate, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]
-        and isinstance(up, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]
-    ):
-        if gate.requires_grad or up.requires_grad:
-            small = not high and not _compiling() and not tracing() and gate.numel() <= way.small and _records()
-            alike = small and gate.shape == up.shape and gate.dtype is up.dtype and gate.is_cpu and up.is_cpu
-            if alike and gate.dtype in _DTYPES:
-                return way.stock(gate, up)
-        elif (high or _QUICK) and gate.dtype in _DTYPES and gate.is_cpu and up.is_cpu:
-            try:
-                if not (_compiling() or _transformed() or dual_level() or tracing()):
-                    return way.plain(gate, up, True) if high else way.plain(gate, up)
-            except RuntimeError:
-                pass
+    if way is not None and (high or accuracy == "default") and out is None:  # as in _scalar
+        try:
+            if gate.requires_grad or up.requires_grad:
+                small = not high and not _compiling() and gate.numel() <= way.small and _records() and not tracing()
+                if small and gate.dtype is up.dtype and gate.shape == up.shape:
+                    return way.stock(gate, up)
+            elif (
+                (high or _QUICK)
+                and gate.dtype in _DTYPES
+                and gate.is_cpu
+                and up.is_cpu
+                and not (_compiling() or _transformed() or dual_level() or tracing())
+            ):
+                return way.plain(gate, up, True) if high else way.plain(gate, up)
+        except (RuntimeError, AttributeError):
+            pass
     high = _high(accuracy)
     if not _alike(gate, up):
         return _refused(name, gate, up)
