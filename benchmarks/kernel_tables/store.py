@@ -16,7 +16,7 @@ class OtherRunError(ValueError):
 
 
 def fingerprint() -> str:
-    """Of what figures depend on beside the machine: the library that is loaded and the code around it."""
+    """Of what figures depend on beside the machine: the loaded library, the code around it, and what measures."""
     import torch
 
     from gatewise import kernels
@@ -24,7 +24,9 @@ def fingerprint() -> str:
     digest = hashlib.sha256(f"{torch.__version__} {kernels.status()}".encode())
     library = kernels.status().path
     source = Path(str(kernels.__file__)).parent
-    for path in ([library] if library is not None else []) + sorted(source.glob("*.py")):
+    here = Path(__file__).parent
+    measures = [*sorted(here.glob("*.py")), *sorted(here.glob("*.c"))]
+    for path in ([library] if library is not None else []) + sorted(source.glob("*.py")) + measures:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

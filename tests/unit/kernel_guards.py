@@ -14,6 +14,7 @@ import faulthandler
 import mmap
 import os
 import sys
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -199,24 +200,16 @@ def overrun(case: Case, kind: str) -> None:
     call("gelu", False, "float32", [x], [y])
 
 
-def main(what: str, path: str, *rest: str) -> None:
-    """What the command line asks for; ends with the word `sound`."""
+def main(runs: Mapping[str, Callable[..., None]], what: str, path: str, *rest: str) -> None:
+    """The one of `runs` that the command line asks for; ends with the word `sound`."""
     if not use(path):
         raise SystemExit(f"this machine has no {path}")
+    if what not in runs:
+        raise SystemExit(f"no {what}; valid: {', '.join(runs)}")
     faulthandler.enable()
-    case = Case()
-    if what == "tails":
-        tails(case)
-    elif what == "rounds":
-        rounds(case, int(rest[0]), int(rest[1]))
-    elif what == "long":
-        long_rounds(case, int(rest[0]), int(rest[1]))
-    elif what == "overrun":
-        overrun(case, rest[0])
-    else:
-        raise SystemExit(f"no {what}; valid: tails, rounds, long, overrun")
+    runs[what](Case(), *(int(each) if each.isdigit() else each for each in rest))
     print("sound")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main({"tails": tails, "rounds": rounds, "long": long_rounds, "overrun": overrun}, *sys.argv[1:])

@@ -6,13 +6,12 @@
 The result is compared bit by bit with that of each row and column alone, and with the sums in float64.
 """
 
-import faulthandler
 import sys
 from ctypes import POINTER, Structure, byref, c_int, c_int64, c_void_p
 
 import numpy as np
-from kernel_calls import CORE, PRECISIONS, Numbers, bits, dtype_of, to_brain, use
-from kernel_guards import Arena, Case, differ
+from kernel_calls import CORE, PRECISIONS, Numbers, bits, dtype_of, to_brain
+from kernel_guards import Arena, Case, differ, main
 from numpy.typing import NDArray
 
 
@@ -108,20 +107,5 @@ def overrun(case: Case, kind: str) -> None:
     product("float32", np.ones((1, 1), np.float32), w, y)
 
 
-def main(what: str, path: str, *rest: str) -> None:
-    """What the command line asks for; ends with the word `sound`."""
-    if not use(path):
-        raise SystemExit(f"this machine has no {path}")
-    faulthandler.enable()
-    case = Case()
-    if what == "rounds":
-        rounds(case, int(rest[0]), int(rest[1]))
-    elif what == "overrun":
-        overrun(case, rest[0])
-    else:
-        raise SystemExit(f"no {what}; valid: rounds, overrun")
-    print("sound")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main({"rounds": rounds, "overrun": overrun}, *sys.argv[1:])

@@ -102,6 +102,22 @@ def test_bfloat16_sums_over_many_blocks_are_rounded_once(way: str, monkeypatch: 
     assert max(far(one, slope) for one, slope in zip(found, slopes[1:], strict=True)) < 0.01
 
 
+@pytest.mark.parametrize("rows", [70, 600])  # two blocks, and so many that their products are summed first
+def test_the_way_that_is_forced_computes_the_gradients_by_the_weights(
+    rows: int, product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name, way in _products.BY_WEIGHT.items():
+        noted = lambda *inputs, name=name, way=way: asked.append(name) or way(*inputs)  # noqa: E731
+        monkeypatch.setitem(_products.BY_WEIGHT, name, noted)
+    turned = _products.by_weight_turned
+    monkeypatch.setattr(_products, "by_weight_turned", lambda *inputs: asked.append("turned") or turned(*inputs))
+    ours = FeedForward.of(made("swiglu").bfloat16(), path="save")
+    torch.autograd.grad(ours(random(rows, 24, dtype=torch.bfloat16)).sum(), list(ours.parameters()))
+    assert len(asked) >= 6
+    assert set(asked) == {product}
+
+
 @pytest.mark.parametrize("way", TRAINING)
 def test_gradients_that_nobody_asked_for_are_not_made(way: str) -> None:
     block = made("swiglu")

@@ -3,30 +3,19 @@
 import copy
 import io
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from kernel_models import NATIVE, Quick
+from kernel_models import unmeasured as unmeasured
+from torch import nn
 
 from gatewise import activations, kernels
 from gatewise.core import GatewiseError
-from gatewise.kernels._choice import forced
 from gatewise.kernels._stock import stock
 
-NATIVE = pytest.mark.skipif(kernels.status().path is None, reason="the native kernels are absent")
-
-
-@pytest.fixture(autouse=True)
-def unmeasured() -> Iterator[None]:
-    with forced(linear="onednn", ffn="native"):
-        yield
-
-
-class Quick(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 def model() -> nn.Sequential:

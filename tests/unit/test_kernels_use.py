@@ -1,37 +1,23 @@
 """Native kernels in a whole model: what is exchanged, what is left and why, and that the function stays."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
+from kernel_models import NATIVE, Quick
+from kernel_models import unmeasured as unmeasured
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gatewise import activations, kernels
+from gatewise import activations
 from gatewise.inspection import inspect
-from gatewise.kernels._choice import forced
 from gatewise.kernels._feedforward import FeedForward
 from gatewise.kernels._linear import Linear
 from gatewise.kernels._modules import Activation, GatedUnit
 from gatewise.kernels._use import use
 
-NATIVE = pytest.mark.skipif(kernels.status().path is None, reason="the native kernels are absent")
-pytestmark = NATIVE
-
-
-@pytest.fixture(autouse=True)
-def unmeasured() -> Iterator[None]:
-    """Ways that need no measuring, so that nothing hangs on how busy the machine is."""
-    with forced(linear="onednn", ffn="native"):
-        yield
-
-
-class Quick(nn.Module):
-    """A module of somebody's own that is nothing but a function."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+pytestmark = [NATIVE, pytest.mark.usefixtures("unmeasured")]
 
 
 class QuickInPlace(nn.Module):
