@@ -88,7 +88,7 @@ const InstructionSet& current() { return *in_use; }
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised with every change to what Python calls or to the operators that are registered.
-GATEWISE_EXPORT int gatewise_interface() { return 4; }
+GATEWISE_EXPORT int gatewise_interface() { return 5; }
 
 GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
 

@@ -154,8 +154,8 @@ void run_out(int function, int direction, const char* name, Owned* in, int num_i
         if (kept[i].handle) copy(out[i].handle, kept[i].handle);
 }
 
-enum Kind { plain, no_grad, into, gradient, gradient_into, num_kinds };
-constexpr const char* suffixes[num_kinds] = {"", ".no_grad", "_out", "_backward", "_backward_out"};
+enum Kind { plain, no_grad, into, gradient, gradient_no_grad, gradient_into, num_kinds };
+constexpr const char* suffixes[num_kinds] = {"", ".no_grad", "_out", "_backward", "_backward.no_grad", "_backward_out"};
 
 // The name of an operator, made once.
 const char* operator_name(int function, int kind) {
@@ -174,7 +174,7 @@ const char* operator_name(int function, int kind) {
 // The operator takes the gradient first, the kernel last.
 template <int function, int kind>
 void boxed(StableIValue* stack, uint64_t, uint64_t) {
-    constexpr bool slope = kind == gradient || kind == gradient_into, given = kind == into || kind == gradient_into;
+    constexpr bool slope = kind >= gradient, given = kind == into || kind == gradient_into;
     const int num_inputs = function_is_gate[function] ? 2 : 1;
     const int num_in = num_inputs + slope, num_out = slope ? num_inputs : 1;
     Owned in[3], out[2];
@@ -189,7 +189,7 @@ void boxed(StableIValue* stack, uint64_t, uint64_t) {
 }
 
 constexpr Boxed operators[num_functions][num_kinds] = {
-#define ALL(name) {boxed<name, plain>, boxed<name, no_grad>, boxed<name, into>, boxed<name, gradient>, boxed<name, gradient_into>},
+#define ALL(name) {boxed<name, plain>, boxed<name, no_grad>, boxed<name, into>, boxed<name, gradient>, boxed<name, gradient_no_grad>, boxed<name, gradient_into>},
 #define SCALAR(name, formula) ALL(name)
 #define GATE(name, formula, clamp) ALL(name)
 #include "functions.def"

@@ -57,6 +57,18 @@ def medians(
     return {name: median(found) / lengths[name] for name, found in values.items()}
 
 
+def after(other: Call, call: Call, *, seconds: float) -> float:
+    """Seconds of one call, the median, each after one of `other`, untimed: with the caches that it leaves."""
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found) < 10:
+        other()
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return median(found)
+
+
 def faults(call: Call, calls: int = 3) -> float:
     """Page faults of one call: what fresh memory costs."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -32,6 +32,8 @@ def _both_ways(record: Mapping[str, Mapping[str, float]], key: str, cell: dict[s
         times = [next((half[column] for column in columns if column in half), None) for half in halves]
         if None not in times:
             cell[name] = sum(time for time in times if time is not None)
+    if "kernels alone" in cell and "autograd alone" in cell:
+        cell["kernels and autograd"] = cell["kernels alone"] + cell["autograd alone"]
 
 
 def _in_cache(records: Sequence[Cells]) -> dict[str, float]:

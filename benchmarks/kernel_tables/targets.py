@@ -128,6 +128,7 @@ LIMITS = {
     "limit triad": "the measured traffic (two arrays in, one out)",
     "limit gate": "the measured traffic (three arrays in, two out)",
     "kernels alone": "our forward and backward kernels without autograd",
+    "kernels and autograd": "these and autograd of one function in C++, with the caches as they leave them",
     "traffic alone": "the measured traffic of both directions",
     "matmul alone replaced": "eager's step with only its products exchanged for the quickest ways",
     "arithmetic alone": "our arithmetic at its rate in cache, with no memory to wait for",

@@ -72,6 +72,10 @@ def test_a_call_without_gradient_is_the_same(name: str, dtype: torch.dtype) -> N
     x = made(name, (5, 31), dtype)
     for high in (False, True):
         equal(getattr(torch.ops.gatewise, name).no_grad(*x, high), op(name)(*x, high))
+        grad = torch.randn(5, 31).to(dtype)
+        slopes = together(getattr(torch.ops.gatewise, f"{name}_backward").no_grad(grad, *x, high))
+        for got, wanted in zip(slopes, together(op(name, "_backward")(grad, *x, high)), strict=True):
+            equal(got, wanted)
 
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {

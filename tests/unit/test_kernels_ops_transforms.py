@@ -48,6 +48,8 @@ def test_opcheck(name: str) -> None:
     torch.library.opcheck(op(name), (*(each.T for each in kept), True), test_utils=quick)
     torch.library.opcheck(getattr(torch.ops.gatewise, name).no_grad, tuple(kept), test_utils=quick)
     torch.library.opcheck(op(name, "_backward"), (torch.ones(3, 17), *x))
+    backward = getattr(torch.ops.gatewise, f"{name}_backward").no_grad
+    torch.library.opcheck(backward, (torch.ones(6, 5), *kept), test_utils=quick)
     torch.library.opcheck(op(name, "_out"), tuple(kept), {"out": torch.empty(6, 5)}, test_utils=quick)
     outputs = ["by_gate", "by_up"] if len(x) == 2 else ["by_x"]
     given = {each: torch.empty(6, 5, dtype=torch.bfloat16) for each in outputs}

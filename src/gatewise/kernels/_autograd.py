@@ -70,22 +70,22 @@ Recorders = tuple[Callable[..., Any], Callable[..., Any]]
 """What records a call `record(*tensors)`, at the default level and at `high`."""
 
 
-def recorders(packet: Any, quick: Any, gradient: Gradient) -> Recorders | None:
+def recorders(packet: Any, backward: Any, gradient: Gradient) -> Recorders | None:
     """What records a call without asking the dispatcher; None where torch lacks what it takes.
 
     For operators of one output; not under torch.func's transforms, nor in forward mode: those need the operator.
     """
     if PRIVATE is None:
         return None
-    call, reverse = raw(packet.no_grad), raw(quick)
+    call, reverse = raw(packet.no_grad), raw(backward.no_grad)
     return _recorder(PRIVATE, call, reverse, gradient, high=False), _recorder(
         PRIVATE, call, reverse, gradient, high=True
     )
 
 
 def _recorder(private: Private, call: Any, reverse: Any, gradient: Gradient, *, high: bool) -> Callable[..., Any]:
-    below_autograd, transforms_active = private.below_autograd, private.transforms_active
-    records, level = torch.is_grad_enabled, (True,) if high else ()
+    transforms_active, records = private.transforms_active, torch.is_grad_enabled
+    level = (True,) if high else ()
 
     class Function(private.function):
         @staticmethod
@@ -97,8 +97,7 @@ def _recorder(private: Private, call: Any, reverse: Any, gradient: Gradient, *, 
         def backward(ctx: Any, *grads: Any) -> Any:
             if records() or transforms_active() or dual_level():
                 return gradient(grads, ctx.saved_tensors, high)
-            with below_autograd():
-                return reverse(*grads, *ctx.saved_tensors, *level)
+            return reverse(*grads, *ctx.saved_tensors, *level)
 
     return Function.apply
 

@@ -159,6 +159,13 @@ def watched() -> bool:
     return _compiling() or _transformed() or dual_level() or tracing()
 
 
+def _recorder(way: _Way, x: Tensor, high: bool) -> Callable[..., Tensor] | None:
+    """What records a call on x for the kernel where the dispatcher need not see it."""
+    if way.record is None or watched() or not _records() or not (high or (_QUICK and x.numel() > way.small)):
+        return None
+    return way.record[high] if x.dtype in _DTYPES and x.is_cpu and not x.is_inference() else None
+
+
 def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     way = _WAYS.get(name)
     high = accuracy == "high"
@@ -168,6 +175,8 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
             if x.requires_grad:
                 if not high and not _compiling() and x.numel() <= way.small and _records() and not tracing():
                     return way.stock(x)
+                if (record := _recorder(way, x, high)) is not None:
+                    return record(x)
             elif (
                 (high or _QUICK)
                 and x.dtype in _DTYPES
@@ -196,6 +205,9 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
                 small = not high and not _compiling() and gate.numel() <= way.small and _records() and not tracing()
                 if small and gate.dtype is up.dtype and gate.shape == up.shape:
                     return way.stock(gate, up)
+                record = _recorder(way, gate, high)
+                if record is not None and up.is_cpu and not up.is_inference():
+                    return record(gate, up)
             elif (
                 (high or _QUICK)
                 and gate.dtype in _DTYPES
@@ -380,14 +392,6 @@ def swiglu_clamped(
     return _copied("swiglu_clamped", (gate, up), result, out)
 
 
-FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-    "silu": silu,
-    "quick_gelu": quick_gelu,
-    "geglu": geglu,
-    "geglu_tanh": geglu_tanh,
-    "swiglu": swiglu,
-    "swiglu_clamped": swiglu_clamped,
-}
+_USERS = (gelu, gelu_tanh, silu, quick_gelu, geglu, geglu_tanh, swiglu, swiglu_clamped)
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {each.__name__: each for each in _USERS}
 """By name, each with the arguments of a stock function first."""

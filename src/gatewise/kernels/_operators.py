@@ -2,7 +2,7 @@
 
     f(Tensor x, bool high=False) -> Tensor                     f(Tensor gate, Tensor up, bool high=False) -> Tensor
     f_backward(Tensor grad, <inputs>, bool high=False) -> Tensor, or (by_gate, by_up) for a gate
-    f.no_grad(<inputs>, bool high=False) -> Tensor             the same, which autograd passes by: for where it is off
+    f.no_grad, f_backward.no_grad                              the same, which autograd passes by: for where it is off
     f_out(<inputs>, bool high=False, *, Tensor(a!) out) -> ()
     f_backward_out(Tensor grad, <inputs>, bool high=False, *, Tensor(a!) by_x) -> (), for a gate by_gate and by_up
 
@@ -131,10 +131,13 @@ def _define(library: torch.library.Library, name: str, *, gate: bool) -> None:
     library.define(f"{name}({inputs}) -> Tensor", tags=tag)
     library.define(f"{name}.no_grad({inputs}) -> Tensor", tags=tag)
     library.define(f"{name}_out({inputs}, *, Tensor(a!) out) -> ()", tags=tag)
-    library.define(f"{name}_backward(Tensor grad, {inputs}) -> {'(Tensor, Tensor)' if gate else 'Tensor'}", tags=tag)
+    for overload in ("", ".no_grad"):
+        slopes = "(Tensor, Tensor)" if gate else "Tensor"
+        library.define(f"{name}_backward{overload}(Tensor grad, {inputs}) -> {slopes}", tags=tag)
     library.define(f"{name}_backward_out(Tensor grad, {inputs}, *, {gradients}) -> ()", tags=tag)
-    library.impl(f"{name}.no_grad", torch.library.fallthrough_kernel, "Autograd")
-    _record_differentiable(library, getattr(torch.ops.gatewise, name))
+    for each in (name, f"{name}_backward"):
+        library.impl(f"{each}.no_grad", torch.library.fallthrough_kernel, "Autograd")
+        _record_differentiable(library, getattr(torch.ops.gatewise, each))
     for suffix in ("_out", "_backward_out"):
         _define_writing(library, getattr(torch.ops.gatewise, name + suffix).default)
     (_define_gate if gate else _define_scalar)(library, name)
@@ -207,9 +210,13 @@ def _dense(x: Tensor) -> bool:
 def _define_scalar(library: torch.library.Library, name: str) -> None:
     qualname = f"gatewise::{name}"
     forward, backward = getattr(torch.ops.gatewise, name), getattr(torch.ops.gatewise, name + "_backward")
-    for each in (qualname, f"{qualname}.no_grad"):
-        torch.library.register_fake(each, lambda x, high=False: _like(x), lib=library)
-    torch.library.register_fake(f"{qualname}_backward", lambda grad, x, high=False: _like(x, grad), lib=library)
+
+    def fake_backward(grad: Tensor, x: Tensor, high: bool = False) -> Tensor:
+        return _like(x, grad)
+
+    for overload in ("", ".no_grad"):
+        torch.library.register_fake(f"{qualname}{overload}", lambda x, high=False: _like(x), lib=library)
+        torch.library.register_fake(f"{qualname}_backward{overload}", fake_backward, lib=library)
 
     def once(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor]:
         return (backward(*grads, *inputs, high),)
@@ -219,7 +226,7 @@ def _define_scalar(library: torch.library.Library, name: str) -> None:
         return backward(v, x, high), v * grad * SECOND[name](x)
 
     differentiable(library, forward.default, 1, once, backward.default)
-    _registered.record[name] = recorders(forward, backward.default, once)
+    _registered.record[name] = recorders(forward, backward, once)
     differentiable(library, backward.default, 2, twice)
 
     def batched(info: Any, in_dims: Any, x: Tensor, high: bool = False) -> tuple[Tensor, int]:
@@ -228,21 +235,21 @@ def _define_scalar(library: torch.library.Library, name: str) -> None:
     def batched_backward(info: Any, in_dims: Any, grad: Tensor, x: Tensor, high: bool = False) -> tuple[Tensor, int]:
         return backward(*_front(info, in_dims, grad, x), high), 0
 
-    for each in (qualname, f"{qualname}.no_grad"):
-        torch.library.register_vmap(each, batched, lib=library)
-    torch.library.register_vmap(f"{qualname}_backward", batched_backward, lib=library)
+    for overload in ("", ".no_grad"):
+        torch.library.register_vmap(f"{qualname}{overload}", batched, lib=library)
+        torch.library.register_vmap(f"{qualname}_backward{overload}", batched_backward, lib=library)
 
 
 def _define_gate(library: torch.library.Library, name: str) -> None:
     qualname = f"gatewise::{name}"
     forward, backward = getattr(torch.ops.gatewise, name), getattr(torch.ops.gatewise, name + "_backward")
-    for each in (qualname, f"{qualname}.no_grad"):
-        torch.library.register_fake(each, lambda gate, up, high=False: _like(gate, up), lib=library)
 
     def fake_backward(grad: Tensor, gate: Tensor, up: Tensor, high: bool = False) -> tuple[Tensor, Tensor]:
         return _like(gate, up, grad), _like(gate, up, grad)
 
-    torch.library.register_fake(f"{qualname}_backward", fake_backward, lib=library)
+    for overload in ("", ".no_grad"):
+        torch.library.register_fake(f"{qualname}{overload}", lambda gate, up, high=False: _like(gate, up), lib=library)
+        torch.library.register_fake(f"{qualname}_backward{overload}", fake_backward, lib=library)
 
     def once(grads: Sequence[Tensor], inputs: Sequence[Tensor], high: bool) -> tuple[Tensor, Tensor]:
         return backward(*grads, *inputs, high)
@@ -251,7 +258,7 @@ def _define_gate(library: torch.library.Library, name: str) -> None:
         return of_gate(name, grads, inputs, high)
 
     differentiable(library, forward.default, 2, once, backward.default)
-    _registered.record[name] = recorders(forward, backward.default, once)
+    _registered.record[name] = recorders(forward, backward, once)
     differentiable(library, backward.default, 3, twice)
 
     def batched(info: Any, in_dims: Any, gate: Tensor, up: Tensor, high: bool = False) -> tuple[Tensor, int]:
@@ -260,9 +267,9 @@ def _define_gate(library: torch.library.Library, name: str) -> None:
     def batched_backward(info: Any, in_dims: Any, grad: Tensor, gate: Tensor, up: Tensor, high: bool = False) -> Any:
         return backward(*_front(info, in_dims, grad, gate, up), high), (0, 0)
 
-    for each in (qualname, f"{qualname}.no_grad"):
-        torch.library.register_vmap(each, batched, lib=library)
-    torch.library.register_vmap(f"{qualname}_backward", batched_backward, lib=library)
+    for overload in ("", ".no_grad"):
+        torch.library.register_vmap(f"{qualname}{overload}", batched, lib=library)
+        torch.library.register_vmap(f"{qualname}_backward{overload}", batched_backward, lib=library)
 
 
 def _front(info: Any, in_dims: Any, *tensors: Tensor) -> list[Tensor]:
