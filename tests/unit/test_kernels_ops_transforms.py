@@ -198,3 +198,39 @@ def test_a_torch_that_lacks_one_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
     assert _autograd._private() is not None
     monkeypatch.delattr(torch.autograd.function, "_SingleLevelFunction")
     assert _autograd._private() is None
+
+
+@every
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_hook_that_refuses_to_save_is_heard_and_run_once(name: str, which: int) -> None:
+    seen: list[int] = []
+
+    def pack(x: Tensor) -> Tensor:
+        seen.append(1)
+        if len(seen) == which:
+            raise RuntimeError("pack failed")
+        return x
+
+    x = made(name, (40, 2048), grad=True)
+    which_of = len(x)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        if which > which_of:
+            getattr(functional, name)(*x)
+        else:
+            with pytest.raises(RuntimeError, match="pack failed"):
+                getattr(functional, name)(*x)
+    assert len(seen) == min(which, which_of)
+
+
+@every
+def test_checkpoint_of_what_is_not_first(name: str) -> None:
+    """Saved tensors are computed again while the gradient is asked for them, and that is recorded too."""
+    x = made(name, (40, 2048), grad=True)
+
+    def loss(*each: Tensor) -> Tensor:
+        return getattr(functional, name)(*[t * 2 for t in each]).sum()
+
+    wanted = torch.autograd.grad(loss(*x), x)
+    again = torch.utils.checkpoint.checkpoint(loss, *x, use_reentrant=False)
+    for got, each in zip(torch.autograd.grad(again, x), wanted, strict=True):
+        torch.testing.assert_close(got, each, atol=0, rtol=0)

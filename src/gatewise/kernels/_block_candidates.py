@@ -11,7 +11,8 @@ from ._block_packed import Cache, packable
 from ._blocked import Recipe, Ways, Weights
 
 ROWS = 512
-"""Tokens in a block of rows of a training step, at least; so many at inference may have a whole hidden activation."""
+"""Tokens in a block of rows of a training step, at least; so many at inference may have a whole hidden activation
+by any way, a block's worth by `blocked`."""
 PLAIN_TIMES, PACKED_PART = 2, 2
 """A block at inference has twice as many where the weights lie plain: products that pack the weights for each block
 were 4 to 10 % quicker for it (an Intel Xeon). It has half as many where they are packed already: its hidden activation
@@ -47,7 +48,7 @@ def candidates(
     if training:
         return _training(block, rows, x.requires_grad, weights, leaves)
     found: dict[str, Callable[[], object]] = {"torch": lambda: _blocked.stock(block.activation, rows, leaves)}
-    if rows.shape[0] <= ROWS:  # beyond it the hidden activation is not to be whole
+    if rows.shape[0] <= ROWS:  # beyond it no more than a block of the hidden activation is to be there
         found["native"] = lambda: _blocked.plain(block.activation, block.accuracy, rows, leaves)
     if rows.shape[0] <= _block_few.FEW and _block_few.available():
         found["rows"] = lambda: inference(block, "rows", rows, weights)

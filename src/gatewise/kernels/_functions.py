@@ -27,9 +27,8 @@ _MOST_DIMS = 16
 SMALL: dict[str, int] = {"gelu_tanh": 6144, "geglu_tanh": 4096, "silu": 49152, "swiglu": 16384}
 """Numbers up to which a call that records a gradient is left to torch, at `default` accuracy.
 
-A Python autograd function costs more there than the kernel saves: measured with AVX-512, one thread, forward and
-backward, the first size at which the kernel is within 0.95 of torch in both dtypes, rounded up. The others are never
-small: torch computes them in several operations, or slowly.
+A Python autograd function costs more there than the kernel saves: the first size at which the kernel is within 0.95 of
+torch both ways, in both dtypes (AVX-512, one thread). The others are never small: torch is slow at them.
 """
 
 
@@ -70,8 +69,7 @@ def _way(name: str) -> _Way:
 
 
 _WAYS = {name: _way(name) for name in register()}
-_QUICK = status().instruction_set != "plain"
-"""The plain kernels are there to be right everywhere: torch's own code is several times quicker."""
+_QUICK = status().instruction_set != "plain"  # those are there to be right everywhere: torch is several times quicker
 _records = torch.is_grad_enabled
 _compiling = torch.compiler.is_compiling
 _transformed = PRIVATE.transforms_active if PRIVATE is not None else lambda: True
@@ -159,24 +157,27 @@ def watched() -> bool:
     return _compiling() or _transformed() or dual_level() or tracing()
 
 
-def _recorder(way: _Way, x: Tensor, high: bool) -> Callable[..., Tensor] | None:
-    """What records a call on x for the kernel where the dispatcher need not see it."""
-    if way.record is None or watched() or not _records() or not (high or (_QUICK and x.numel() > way.small)):
+def _recorder(way: _Way, high: bool, *inputs: Tensor) -> Callable[..., Tensor] | None:
+    """What records a call for the kernel where the dispatcher need not see it."""
+    if way.record is None or watched() or not _records() or not (high or (_QUICK and inputs[0].numel() > way.small)):
         return None
-    return way.record[high] if x.dtype in _DTYPES and x.is_cpu and not x.is_inference() else None
+    for x in inputs:
+        usual = x.is_cpu and x.layout is torch.strided and x.dtype in _DTYPES and x.dim() <= _MOST_DIMS
+        if not usual or x.is_nested or x.is_inference():
+            return None
+    return way.record[high]
 
 
 def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     way = _WAYS.get(name)
-    high = accuracy == "high"
+    high, record = accuracy == "high", None
     # The short way of small calls; what it does not settle, or torch refuses, is looked at more closely below.
     if way is not None and (high or accuracy == "default") and out is None:
         try:
             if x.requires_grad:
                 if not high and not _compiling() and x.numel() <= way.small and _records() and not tracing():
                     return way.stock(x)
-                if (record := _recorder(way, x, high)) is not None:
-                    return record(x)
+                record = _recorder(way, high, x)
             elif (
                 (high or _QUICK)
                 and x.dtype in _DTYPES
@@ -186,6 +187,8 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
                 return way.plain(x, True) if high else way.plain(x)
         except (RuntimeError, AttributeError):
             pass
+    if record is not None:  # outside: hooks that it runs may raise, and are not to be run again
+        return record(x)
     high = _high(accuracy)
     if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GatewiseError(f"{name}: x must be a tensor, got {type(x).__name__}")
@@ -198,16 +201,14 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
 
 def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
     way = _WAYS.get(name)
-    high = accuracy == "high"
+    high, record = accuracy == "high", None
     if way is not None and (high or accuracy == "default") and out is None:  # as in _scalar
         try:
             if gate.requires_grad or up.requires_grad:
                 small = not high and not _compiling() and gate.numel() <= way.small and _records() and not tracing()
                 if small and gate.dtype is up.dtype and gate.shape == up.shape:
                     return way.stock(gate, up)
-                record = _recorder(way, gate, high)
-                if record is not None and up.is_cpu and not up.is_inference():
-                    return record(gate, up)
+                record = _recorder(way, high, gate, up) if gate.dtype is up.dtype and gate.shape == up.shape else None
             elif (
                 (high or _QUICK)
                 and gate.dtype in _DTYPES
@@ -218,6 +219,8 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
                 return way.plain(gate, up, True) if high else way.plain(gate, up)
         except (RuntimeError, AttributeError):
             pass
+    if record is not None:
+        return record(gate, up)
     high = _high(accuracy)
     if not _alike(gate, up):
         return _refused(name, gate, up)
