@@ -3,7 +3,7 @@
 //   f(Tensor x, bool high) -> Tensor                         f_backward(Tensor grad, Tensor x, bool high) -> Tensor
 //   f(Tensor gate, Tensor up, bool high) -> Tensor           f_backward(Tensor grad, Tensor gate, Tensor up, bool high)
 //                                                              -> (Tensor, Tensor)
-//   f.no_grad, f_backward.no_grad(the same) -> Tensor
+//   f.no_grad, f_backward.no_grad                      the same, which autograd passes by
 //   f_out(the same, Tensor(a!) out) -> ()
 //   f_backward_out(the same as f_backward, Tensor(a!) by_x), or by_gate and by_up -> ()
 // and few_rows and few_block (torch_few.h).
