@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from gatewise import functional, kernels
 from gatewise.activations import get
@@ -201,25 +202,45 @@ def test_a_torch_that_lacks_one_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @every
-@pytest.mark.parametrize("which", [1, 2])
-def test_a_hook_that_refuses_to_save_is_heard_and_run_once(name: str, which: int) -> None:
+def test_a_hook_that_refuses_to_save_is_heard_and_run_once(name: str) -> None:
     seen: list[int] = []
 
     def pack(x: Tensor) -> Tensor:
         seen.append(1)
-        if len(seen) == which:
+        if len(seen) == num:
             raise RuntimeError("pack failed")
         return x
 
     x = made(name, (40, 2048), grad=True)
-    which_of = len(x)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        if which > which_of:
-            getattr(functional, name)(*x)
-        else:
-            with pytest.raises(RuntimeError, match="pack failed"):
-                getattr(functional, name)(*x)
-    assert len(seen) == min(which, which_of)
+    num = len(x)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x), pytest.raises(RuntimeError, match="pack failed"):
+        getattr(functional, name)(*x)
+    assert len(seen) == num
+
+
+@every
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_graph_from_before_autograd_has_gradients(name: str, recorded: bool) -> None:
+    """It is run by others with inputs of their own."""
+    f = getattr(functional, name)
+    x = made(name, (40, 2048), grad=True)
+    traced = make_fx(lambda *x: f(*x, accuracy="default"), pre_dispatch=True)(
+        *(x if recorded else [each.detach() for each in x])
+    )
+    wanted = torch.autograd.grad(f(*x).sum(), x)
+    for got, slope in zip(torch.autograd.grad(traced(*x).sum(), x), wanted, strict=True):
+        torch.testing.assert_close(got, slope, atol=0, rtol=0)
+    if recorded:
+        backward = make_fx(lambda *x: torch.autograd.grad(f(*x).sum(), x), pre_dispatch=True)(*x)
+        for got, slope in zip(backward(*x), wanted, strict=True):
+            torch.testing.assert_close(got, slope, atol=0, rtol=0)
+            assert got.requires_grad
+        twice = [
+            torch.autograd.grad(sum(g.sum() for g in slopes), x)
+            for slopes in (backward(*x), torch.autograd.grad(f(*x).sum(), x, create_graph=True))
+        ]
+        for got, slope in zip(*twice, strict=True):
+            torch.testing.assert_close(got, slope, atol=1e-5, rtol=1e-5)
 
 
 @every

@@ -95,7 +95,7 @@ def _recorder(private: Private, call: Any, reverse: Any, gradient: Gradient, *, 
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            if records() or transforms_active() or dual_level():
+            if records() or transforms_active() or dual_level() or pre_dispatch():
                 return gradient(grads, ctx.saved_tensors, high)
             return reverse(*grads, *ctx.saved_tensors, *level)
 
@@ -133,6 +133,19 @@ def has_tangent(x: Tensor) -> bool:
 
 tracing: Callable[[], bool] = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 """Is torch.jit.trace at work?"""
+function_modes: Callable[[], int] = getattr(torch._C, "_len_torch_function_stack", lambda: 1)  # pyright: ignore[reportPrivateUsage]
+"""How many modes see torch's functions: a sign, quicker to ask for than `pre_dispatch`, that it may be on."""
+_core: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+_included: Any = getattr(_core, "_dispatch_tls_is_dispatch_key_included", None)
+_PRE_DISPATCH: Any = getattr(getattr(_core, "DispatchKey", None), "PreDispatch", None)
+
+
+def pre_dispatch() -> bool:
+    """Does somebody record operators before autograd sees them, as `make_fx(pre_dispatch=True)` does?
+
+    What is recorded then has to be the operator that has a gradient, for whoever runs the graph.
+    """
+    return _included is not None and _PRE_DISPATCH is not None and _included(_PRE_DISPATCH)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch.nn.modules import module as modules
 from gatewise import activations
 
 from . import _block_candidates, _block_few, _block_packed, _blocked, _choice
-from ._autograd import PRIVATE, dual_level, raw, tracing
+from ._autograd import PRIVATE, dual_level, function_modes, raw, tracing
 from ._block_candidates import Settings
 from ._block_packed import packable
 from ._blocked import Weights
@@ -125,6 +125,7 @@ def _watched() -> bool:
         or _num_modes()
         or dual_level()
         or tracing()
+        or function_modes()
         or _deterministic()
     )
 

@@ -12,7 +12,7 @@ from torch.nn.modules import module as modules
 from gatewise import activations
 
 from . import _block_few, _choice, _cuda, _products
-from ._autograd import PRIVATE, dual_level, tracing
+from ._autograd import PRIVATE, dual_level, pre_dispatch, tracing
 from ._block_candidates import RECOMPUTE, SAVE, candidates, settled
 from ._block_packed import Cache, packable
 from ._block_quick import changed
@@ -166,7 +166,8 @@ def _followed() -> str | None:
         return "under a transform of torch.func"
     if dual_level():
         return "under forward-mode differentiation"
-    if tracing() or any(getattr(mode, "_mode_key", None) for mode in _DISPATCH._get_current_dispatch_mode_stack()):
+    modes = _DISPATCH._get_current_dispatch_mode_stack()
+    if tracing() or pre_dispatch() or any(getattr(mode, "_mode_key", None) for mode in modes):
         return "torch traces the program"
     return None
 

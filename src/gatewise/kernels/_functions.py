@@ -14,7 +14,7 @@ from torch import Tensor
 from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
-from ._autograd import PRIVATE, Recorders, dual_level, has_tangent, raw, tracing
+from ._autograd import PRIVATE, Recorders, dual_level, function_modes, has_tangent, pre_dispatch, raw, tracing
 from ._library import status
 from ._memory import overlaps
 from ._operators import missing, recorder, register
@@ -154,7 +154,7 @@ def _torchs(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
 
 def watched() -> bool:
     """Has torch's dispatcher to see the whole operator, for a compiler, a tracer, a transform or forward mode?"""
-    return _compiling() or _transformed() or dual_level() or tracing()
+    return _compiling() or _transformed() or dual_level() or tracing() or pre_dispatch()
 
 
 def _recorder(way: _Way, high: bool, *inputs: Tensor) -> Callable[..., Tensor] | None:
@@ -182,7 +182,7 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
                 (high or _QUICK)
                 and x.dtype in _DTYPES
                 and x.is_cpu
-                and not (_compiling() or _transformed() or dual_level() or tracing())
+                and not (_compiling() or _transformed() or dual_level() or tracing() or function_modes())
             ):
                 return way.plain(x, True) if high else way.plain(x)
         except (RuntimeError, AttributeError):
@@ -214,7 +214,7 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
                 and gate.dtype in _DTYPES
                 and gate.is_cpu
                 and up.is_cpu
-                and not (_compiling() or _transformed() or dual_level() or tracing())
+                and not (_compiling() or _transformed() or dual_level() or tracing() or function_modes())
             ):
                 return way.plain(gate, up, True) if high else way.plain(gate, up)
         except (RuntimeError, AttributeError):
