@@ -27,6 +27,35 @@ struct Product {
 // Columns begin to end of y.
 using ProductKernel = void (*)(const Product&, int64_t begin, int64_t end);
 
+// y = x W^T + b by panels (panels.h), x in tiles; y in tiles as well or, `y_stride` elements apart, in rows.
+struct PanelProduct {
+    int64_t rows, cols, outputs;
+    const float *x, *panels;
+    float* y;
+    int64_t y_stride;
+};
+using PanelKernel = void (*)(const PanelProduct&, int64_t begin, int64_t end);  // panels begin to end
+
+// A matrix and its tiles.
+struct PanelRows {
+    int64_t rows, cols, stride;
+    const float* x;
+    float* tiles;
+};
+// One or, of a gate, two weights of `outputs` rows, each with a bias or null, and their panels.
+struct PanelWeights {
+    int64_t outputs, cols, stride[2];
+    const float *w[2], *bias[2];
+    int num;
+    float* panels;
+};
+struct PanelKernels {
+    PanelKernel rows;
+    void (*to_tiles)(const PanelRows&, int64_t begin, int64_t end);
+    void (*to_panels)(const PanelWeights&, int64_t begin, int64_t end);
+    int64_t outputs, group, tile, tiles;  // of a panel; inputs in a group; rows in a tile, at most; tiles in a block of rows
+};
+
 // Elements begin to end, counted along the rows.
 using Kernel = void (*)(const Call&, int64_t begin, int64_t end);
 
@@ -42,9 +71,14 @@ enum Function {
     num_functions
 };
 
+struct FunctionKernels {
+    Kernel kernel[num_directions][num_precisions];
+    PanelKernel hidden[2];  // default and high
+};
 struct Kernels {
-    Kernel kernel[num_functions][num_directions][num_precisions];
+    FunctionKernels of[num_functions];
     ProductKernel few_rows[2];  // bfloat16, float32
+    PanelKernels panels;
 };
 
 extern const Kernels kernels_plain;

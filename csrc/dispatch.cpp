@@ -88,7 +88,7 @@ const InstructionSet& current() { return *in_use; }
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised with every change to what Python calls or to the operators that are registered.
-GATEWISE_EXPORT int gatewise_interface() { return 5; }
+GATEWISE_EXPORT int gatewise_interface() { return 6; }
 
 GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
 
@@ -103,7 +103,24 @@ GATEWISE_EXPORT const char* gatewise_function_name(int i) { return gatewise::fun
 GATEWISE_EXPORT bool gatewise_function_is_gate(int i) { return gatewise::function_is_gate[i]; }
 GATEWISE_EXPORT void gatewise_run(int function, int direction, int precision, const gatewise::Call* call, int64_t begin,
                                   int64_t end) {
-    gatewise::current().kernels->kernel[function][direction][precision](*call, begin, end);
+    gatewise::current().kernels->of[function].kernel[direction][precision](*call, begin, end);
+}
+GATEWISE_EXPORT void gatewise_panel_sizes(int64_t* outputs, int64_t* group, int64_t* tile) {
+    const gatewise::PanelKernels& panels = gatewise::current().kernels->panels;
+    *outputs = panels.outputs, *group = panels.group, *tile = panels.tile;
+}
+GATEWISE_EXPORT void gatewise_to_tiles(const gatewise::PanelRows* rows, int64_t begin, int64_t end) {
+    gatewise::current().kernels->panels.to_tiles(*rows, begin, end);
+}
+GATEWISE_EXPORT void gatewise_to_panels(const gatewise::PanelWeights* weights, int64_t begin, int64_t end) {
+    gatewise::current().kernels->panels.to_panels(*weights, begin, end);
+}
+GATEWISE_EXPORT void gatewise_panel_rows(const gatewise::PanelProduct* product, int64_t begin, int64_t end) {
+    gatewise::current().kernels->panels.rows(*product, begin, end);
+}
+GATEWISE_EXPORT void gatewise_panel_hidden(int function, bool high, const gatewise::PanelProduct* product, int64_t begin,
+                                           int64_t end) {
+    gatewise::current().kernels->of[function].hidden[high](*product, begin, end);
 }
 GATEWISE_EXPORT void gatewise_few_rows(int precision, const gatewise::Product* product, int64_t begin, int64_t end) {
     gatewise::current().kernels->few_rows[precision != gatewise::bfloat16](*product, begin, end);

@@ -119,6 +119,4 @@ void few_rows(const Product& p, int64_t begin, int64_t end) {
 
 }  // namespace
 
-#define GATEWISE_FEW_ROWS {few_rows<BrainOperand>, few_rows<SingleOperand>}
-
 }  // namespace gatewise

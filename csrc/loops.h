@@ -343,14 +343,4 @@ void run(const Call& call, int64_t begin, int64_t end) {
 
 }  // namespace
 
-// By function, direction and precision.
-#define GATEWISE_THREE(op, ...)                                                                       \
-    {                                                                                                 \
-        run<Brain, op<__VA_ARGS__, Level::coarse>>, run<Single, op<__VA_ARGS__, Level::standard>>,    \
-            run<Single, op<__VA_ARGS__, Level::high>>                                                 \
-    }
-#define SCALAR(name, formula) {GATEWISE_THREE(ScalarForward, formula), GATEWISE_THREE(ScalarBackward, formula)},
-#define GATE(name, formula, clamp) \
-    {GATEWISE_THREE(GateForward, formula, clamp), GATEWISE_THREE(GateBackward, formula, clamp)},
-
 }  // namespace gatewise

@@ -88,7 +88,7 @@ void boxed_few_block(StableIValue* stack, uint64_t, uint64_t) {
     const ProductKernel kernel = kernels.few_rows[f.type == type_float32];
     const int precision = f.type == type_bfloat16 ? bfloat16 : flag(stack[5]) ? float32_high : float32;
     FewTask first{kernel, 2, {f.product(f.v[0], f.v[1], nullptr), f.product(f.v[0], f.v[2], nullptr)},
-                  kernels.kernel[function][forward][precision], f.type == type_bfloat16 ? 2 : 4};
+                  kernels.of[function].kernel[forward][precision], f.type == type_bfloat16 ? 2 : 4};
     f.match(f.v[1], f.v[2], f.v[1].sizes[0] == f.v[2].sizes[0]);
     const int64_t rows = first.of[0].rows, hidden = first.of[0].y_stride;
     const Owned gate = f.matrix(rows, hidden), up = f.matrix(rows, hidden);

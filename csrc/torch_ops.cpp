@@ -6,13 +6,14 @@
 //   f.no_grad, f_backward.no_grad                      the same, which autograd passes by
 //   f_out(the same, Tensor(a!) out) -> ()
 //   f_backward_out(the same as f_backward, Tensor(a!) by_x), or by_gate and by_up -> ()
-// and few_rows and few_block (torch_few.h).
+// and those of torch_few.h and torch_panels.h.
 #include <stdio.h>
 
 #include <string>
 
 #include "dispatch.h"
 #include "torch_few.h"
+#include "torch_panels.h"
 #include "torch_tensors.h"
 #include "views.h"
 
@@ -40,7 +41,7 @@ void work(int64_t begin, int64_t end, void* context) {
 void compute(int function, int direction, bool high, int32_t type, const View* views, int num_in, int num_out,
              const Rows& r) {
     const int precision = type == type_bfloat16 ? bfloat16 : high ? float32_high : float32;
-    Task task{current().kernels->kernel[function][direction][precision], {}};
+    Task task{current().kernels->of[function].kernel[direction][precision], {}};
     const int64_t total = r.count * r.cols;
     task.call.cols = r.cols;
     for (int i = 0; i < num_in; ++i) task.call.in[i] = views[i].data, task.call.in_stride[i] = r.stride[i];
@@ -231,6 +232,15 @@ GATEWISE_EXPORT const char* gatewise_register(void* const* addresses) {
             if (shim.torch_library_impl(library, name, operators[f][kind], abi_version)) return name;
         }
     }
-    if (shim.torch_library_impl(library, "few_rows", boxed_few_rows, abi_version)) return "few_rows";
-    return shim.torch_library_impl(library, "few_block", boxed_few_block, abi_version) ? "few_block" : nullptr;
+    const struct {
+        const char* name;
+        Boxed run;
+    } others[] = {{"few_rows", boxed_few_rows},
+                  {"few_block", boxed_few_block},
+                  {"panels", boxed_panels_of_one},
+                  {"panels_of_gate", boxed_panels_of_gate},
+                  {"panel_block", boxed_panel_block}};
+    for (const auto& each : others)
+        if (shim.torch_library_impl(library, each.name, each.run, abi_version)) return each.name;
+    return nullptr;
 }

@@ -93,7 +93,7 @@ CHANGES: dict[str, Callable[[FeedForward], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("way", ["native", "packed"])
+@pytest.mark.parametrize("way", ["native", "packed", "panels"])
 def test_what_is_different_is_asked_about(change: str, way: str) -> None:
     block, x = made(path=way), random(4, 12)
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_a_forgotten_choice_is_asked_for_again() -> None:
         assert not known(block, x)
 
 
-@pytest.mark.parametrize("way", ["native", "blocked", "packed"])
+@pytest.mark.parametrize("way", ["native", "blocked", "packed", "panels"])
 def test_weights_written_to_are_read(way: str) -> None:
     block, x = made(path=way), random(4, 12)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from gatewise.kernels._choice import forced
 from gatewise.kernels._feedforward import FeedForward
 
 TRAINING = ("save", "recompute")
-INFERENCE = ("packed", "blocked")
+INFERENCE = ("panels", "packed", "blocked")
 # Errors relative to the norm: a unit roundoff times the square root of the longest sum leaves room for each.
 NEAR = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
 

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from gatewise import activations
+from gatewise import activations, kernels
 from gatewise.core import GatewiseError
 from gatewise.kernels import _block_candidates as ways
 from gatewise.kernels import _block_route, _choice, _products
 from gatewise.kernels._choice import forced
 from gatewise.kernels._feedforward import FeedForward
 
-WHOLE = ("packed", "blocked", "save", "recompute")
+WHOLE = ("panels", "packed", "blocked", "save", "recompute")
+PANELS = ("panels",) if kernels.status().path is not None else ()
 packs = pytest.mark.skipif(not _products.packable(), reason="oneDNN packs no weights here")
 
 
@@ -164,8 +165,9 @@ CHANGES = (_optimizer, _swapped, _hidden, _loaded, _part_loaded, _assigned, _bia
 @packs
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_packed_weights_follow_the_weights(change: Callable[[FeedForward], None], mode: type) -> None:
-    ours = FeedForward.of(stock(), path="packed")
+@pytest.mark.parametrize("way", ["packed", *PANELS])
+def test_packed_weights_follow_the_weights(change: Callable[[FeedForward], None], mode: type, way: str) -> None:
+    ours = FeedForward.of(stock(), path=way)
     x = random(20, 12)
     with mode():
         before = ours(x)
@@ -178,8 +180,9 @@ def test_packed_weights_follow_the_weights(change: Callable[[FeedForward], None]
 
 
 @packs
-def test_packed_weights_are_dropped_and_can_be_done_without() -> None:
-    ours = FeedForward.of(stock(), path="packed")
+@pytest.mark.parametrize("way", ["packed", *PANELS])
+def test_packed_weights_are_dropped_and_can_be_done_without(way: str) -> None:
+    ours = FeedForward.of(stock(), path=way)
     x = random(130, 12)  # more than `rows` is a candidate for
 
     def packed() -> bool:
@@ -215,7 +218,7 @@ def test_packed_weights_are_dropped_and_can_be_done_without() -> None:
         near(frugal(x), stock()(x))
         frugal.pack = True
         frugal(x)
-    assert seen == [["torch", "blocked"], ["torch", "packed", "blocked"]]
+    assert seen == [["torch", "blocked"], ["torch", *PANELS, "packed", "blocked"]]
     assert frugal.packed_bytes == 0
 
 
@@ -283,7 +286,7 @@ def test_candidates_agree_and_touch_nothing() -> None:
     assert not isinstance(weights, str)
     state = copy.deepcopy(ours.state_dict())
     for training, expected in (
-        (False, ["torch", "packed", "blocked"]),
+        (False, ["torch", *PANELS, "packed", "blocked"]),
         (True, ["torch", "native", "save", "recompute"]),
     ):
         with torch.no_grad():

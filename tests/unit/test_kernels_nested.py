@@ -173,7 +173,7 @@ def test_gradients_in_a_batch_of_a_packed_gate_and_of_a_linear() -> None:
         close(each, value)
 
 
-@pytest.mark.parametrize("path", ["packed", "rows", "blocked", "native", "torch"])
+@pytest.mark.parametrize("path", ["panels", "packed", "rows", "blocked", "native", "torch"])
 def test_weights_that_change_their_dtype_behind_a_block_are_noticed(path: str) -> None:
     block = kernels.FeedForward(16, 16, activation="swiglu", path=path)
     x = torch.randn(4, 16)

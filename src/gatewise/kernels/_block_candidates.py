@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from . import _block_few, _block_packed, _blocked, _choice, _linear_questions
-from ._block_packed import Cache, packable
+from . import _block_few, _block_packed, _block_panels, _blocked, _choice, _linear_questions
+from ._block_kept import Cache
+from ._block_packed import packable
 from ._blocked import Recipe, Ways, Weights
 
 ROWS = 512
@@ -52,6 +53,8 @@ def candidates(
         found["native"] = lambda: _blocked.plain(block.activation, block.accuracy, rows, leaves)
     if rows.shape[0] <= _block_few.FEW and _block_few.available():
         found["rows"] = lambda: inference(block, "rows", rows, weights)
+    if block.pack and rows.shape[0] > _block_panels.FEW and _block_panels.available(block.activation, weights, dtype):
+        found["panels"] = lambda: inference(block, "panels", rows, weights)
     if block.pack and packable(weights, dtype):
         found["packed"] = lambda: inference(block, "packed", rows, weights)
     found["blocked"] = lambda: inference(block, "blocked", rows, weights)
@@ -92,12 +95,14 @@ def settled(question: str, key: Mapping[str, object]) -> Mapping[str, float]:
 
 
 def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tensor:
-    """`rows`, `packed` or `blocked` on rows [n, d], in their dtype; `blocked` where the others are not to be had."""
-    dtype = rows.dtype
+    """A way that sees the block as one thing, on rows [n, d], in their dtype; `blocked` where it is not to be had."""
+    dtype, high = rows.dtype, block.accuracy == "high"
     if way == "rows" and _block_few.available():
-        return _block_few.runs(block.activation, weights.to(dtype), high=block.accuracy == "high")(rows)
+        return _block_few.runs(block.activation, weights.to(dtype), high=high)(rows)
+    if way == "panels" and _block_panels.available(block.activation, weights, dtype):
+        return _block_panels.runs(block.activation, weights, block.cache, high=high)(rows)
     if way == "packed" and packable(weights, dtype):
-        return _block_packed.evaluate(packed_recipe(block), rows, block.cache.get(weights, dtype))
+        return _block_packed.evaluate(packed_recipe(block), rows, _block_packed.packed(block.cache, weights, dtype))
     return _blocked.evaluate(recipe(block, rows, weights, training=False), rows, weights.to(dtype))
 
 

@@ -14,7 +14,7 @@ from torch.nn.modules import module as modules
 
 from gatewise import activations
 
-from . import _block_candidates, _block_few, _block_packed, _blocked, _choice
+from . import _block_candidates, _block_few, _block_packed, _block_panels, _blocked, _choice
 from ._autograd import PRIVATE, dual_level, function_modes, raw, tracing
 from ._block_candidates import Settings
 from ._block_packed import packable
@@ -163,12 +163,15 @@ def _runs(block: Block, x: Tensor, way: str, weights: Weights) -> Run:
 
 
 def _on_rows(block: Block, x: Tensor, way: str, weights: Weights) -> Run:
+    high = block.accuracy == ACCURACIES[1]
     if way == "rows" and _block_few.available():
-        return _block_few.runs(block.activation, weights, high=block.accuracy == ACCURACIES[1])
+        return _block_few.runs(block.activation, weights, high=high)
+    if way == "panels" and _block_panels.available(block.activation, weights, x.dtype):
+        return _block_panels.runs(block.activation, weights, block.cache, high=high)
     if way == "packed" and packable(weights, x.dtype):
         how = _block_candidates.packed_recipe(block)
         kept, dtype = block.cache, x.dtype
-        return lambda x: _block_packed.evaluate(how, x, kept.get(weights, dtype))
+        return lambda x: _block_packed.evaluate(how, x, _block_packed.packed(kept, weights, dtype))
     recipe = _block_candidates.recipe(block, x.reshape(-1, x.shape[-1]), weights, training=False)
     return lambda x: _blocked.evaluate(recipe, x, weights)
 

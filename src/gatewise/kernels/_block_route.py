@@ -11,10 +11,11 @@ from torch.nn.modules import module as modules
 
 from gatewise import activations
 
-from . import _block_few, _choice, _cuda, _products
+from . import _block_few, _block_panels, _choice, _cuda, _products
 from ._autograd import PRIVATE, dual_level, pre_dispatch, tracing
 from ._block_candidates import RECOMPUTE, SAVE, candidates, settled
-from ._block_packed import Cache, packable
+from ._block_kept import Cache
+from ._block_packed import packable
 from ._block_quick import changed
 from ._blocked import Weights
 from ._linear import Linear
@@ -22,7 +23,7 @@ from ._linear_questions import MOST_BITS
 from ._modules import Activation, GatedUnit
 from ._surroundings import watched
 
-INFERENCE = ("torch", "native", "rows", "packed", "blocked")
+INFERENCE = ("torch", "native", "rows", "panels", "packed", "blocked")
 TRAINING = ("torch", "native", "save", "recompute")
 PATHS = tuple(dict.fromkeys((*INFERENCE, *TRAINING)))
 SMALL = 2**20
@@ -232,10 +233,9 @@ def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[st
     """The way that is named, or measured, and why."""
     training, first = place.training, weights.first
     if place.path is not None and place.path in (TRAINING if training else INFERENCE):
-        if place.path == "rows" and not _block_few.available():
-            return _choice.note(place, "blocked"), "path='rows', which needs the native kernels"
-        if place.path == "packed" and not packable(weights, place.dtype):
-            return _choice.note(place, "blocked"), "path='packed', and these weights cannot be packed"
+        why_not = _not_to_be_had(block, place.path, weights, place.dtype)
+        if why_not is not None:
+            return _choice.note(place, "blocked"), f"path={place.path!r}, {why_not}"
         return _choice.note(place, place.path), f"path={place.path!r}"
     question = "ffn.training" if training else "ffn.inference"
     is_forced = _choice.is_forced("ffn") and bool({"ffn", question} & _choice.asked().keys())
@@ -251,12 +251,24 @@ def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[st
         if around is not None and not is_forced:
             return "native", f"{around}, nothing is measured"
         way = _choice.choose(question, key, candidates(block, x, weights, place.dtype, training=training))
+        block.cache.drop()  # the copies that the other ways made
     if is_forced:
         return _choice.note(place, way), "forced"
     if not training:
         return _choice.note(place, way), "measured"
     way, why = _thrifty(way, _kept_bytes(x, weights, place.dtype) if place.much else 0, settled(question, key))
     return _choice.note(place, way), why
+
+
+def _not_to_be_had(block: Block, way: str, weights: Weights, dtype: torch.dtype) -> str | None:
+    """Why a way that is named cannot be taken; None where it can."""
+    if way == "rows" and not _block_few.available():
+        return "which needs the native kernels"
+    if way == "panels" and not _block_panels.available(block.activation, weights, dtype):
+        return "which needs float32, an activation with a native kernel and weights not made in inference mode"
+    if way == "packed" and not packable(weights, dtype):
+        return "and these weights cannot be packed"
+    return None
 
 
 def _thrifty(way: str, kept_bytes: int, times_s: Mapping[str, float]) -> tuple[str, str]:

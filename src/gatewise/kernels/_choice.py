@@ -36,7 +36,7 @@ QUESTIONS = {
     "linear.by_input": ("torch", "onednn"),
     "linear.by_weight": ("torch", "onednn", "turned"),
     "linear.inference": ("torch", "onednn", "packed"),
-    "ffn.inference": ("torch", "native", "rows", "packed", "blocked"),
+    "ffn.inference": ("torch", "native", "rows", "panels", "packed", "blocked"),
     "ffn.training": ("torch", "native", "save", "recompute"),
 }
 """Every question that the kernels ask, and the ways that answer it, the stock one first."""

@@ -11,7 +11,7 @@ from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
 from . import _block_candidates, _block_quick, _block_route, _cuda
-from ._block_packed import Cache
+from ._block_kept import Cache
 from ._block_route import PATHS, Route
 from ._functions import ACCURACIES, FUNCTIONS
 from ._linear_function import check, check_alike
@@ -26,10 +26,13 @@ class FeedForward(activations.FeedForward):
     - `torch`: the stock block.
     - `native`: torch's linears, the activation in one native pass.
     - `rows` (inference): for few tokens, products that read the weights once, where they lie.
-    - `packed` (inference): the projections in one product, weights in oneDNN's own order, many tokens in blocks of
-      rows, so that the hidden activation is never whole in memory. **The packed weights take as much memory as the
-      weights again** (`packed_bytes`); `pack=False`, an attribute, does without. They are made anew when the weights
-      have changed, and dropped by `.train()`, `.to()`, loading a state dict and a call that records a gradient.
+    - `panels` (inference, float32, activations with a kernel): our own products, by weights in an order of our own,
+      which finish the hidden numbers in registers; a few dozen tokens at a time, so that the hidden activation is
+      never whole in memory.
+    - `packed` (inference): the projections in one product, weights in oneDNN's own order, tokens in blocks of rows.
+      **Weights in another order take as much memory as the weights again** (`packed_bytes`); `pack=False`, an
+      attribute, does without. They are made anew when the weights have changed, and dropped by `.train()`, `.to()`,
+      loading a state dict and a call that records a gradient.
     - `blocked` (inference): blocks of rows with the weights as they are.
     - `save` (training): one autograd function around the block, which keeps the projections, not the activation, and
       frees them block by block as the backward pass uses them.

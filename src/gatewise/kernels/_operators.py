@@ -34,6 +34,7 @@ from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 
 from ._autograd import Recorders, differentiable, recorders
 from ._library import functions, load
+from ._panels import define as define_panels
 from ._second import SECOND, of_gate
 
 _SCALAR = "Tensor x, bool high=False"
@@ -67,6 +68,7 @@ def register() -> dict[str, bool]:
     for name, gate in found.items():
         _define(library, name, gate=gate)
     _define_few_rows(library)
+    define_panels(library)
     wrong = core.gatewise_register(addresses)
     if wrong is not None:
         _registered.reason = f"torch refused the operator {wrong.decode()}"

@@ -1,0 +1,181 @@
+// Products by weights that were brought into panels: y = x W^T + b, and in the same pass f of it. A panel holds two vectors
+// of outputs: their biases, then for each input its weights. That of a gate holds a vector of gate's outputs and one of up's,
+// so that a hidden number is finished where its sums are.
+//
+// x lies in tiles of a few rows, nearly equal in number; within a tile in groups of a vector's width of inputs, row by row:
+// a hidden vector is stored as the next product reads it. The sums of a tile by a panel need two vectors of the panel and one
+// number of each row at a time. A panel stays in the second cache while all tiles go over it; the next is fetched meanwhile.
+#pragma once
+#include <string.h>
+
+#include "core.h"
+#include "loops.h"
+
+namespace gatewise {
+namespace {
+
+// A panel's outputs; rows whose sums fit beside the operands in the registers; such tiles in a block of rows.
+constexpr int PANEL = 2 * Float::width, TILE = Float::width == 16 ? 14 : 6, TILES = Float::width == 16 ? 5 : 12;
+
+struct Tiles {
+    int64_t count, least, more;
+    explicit Tiles(int64_t rows) : count((rows + TILE - 1) / TILE), least(rows / count), more(rows % count) {}
+    int64_t start(int64_t tile) const { return tile * least + (tile < more ? tile : more); }
+    int64_t rows(int64_t tile) const { return least + (tile < more); }
+};
+int64_t groups(int64_t cols) { return (cols + Float::width - 1) / Float::width; }
+// Numbers in a row of tiles.
+int64_t padded(int64_t cols) { return groups(cols) * Float::width; }
+
+#define GATEWISE_ROWS _Pragma("GCC unroll 16") for (int i = 0; i < rows; ++i)
+
+// Inputs whose products are added up before they join the sum, which keeps its rounding small.
+constexpr int64_t PARTIAL = 512;
+// Inputs ahead that a panel is brought from the second cache into the first: 2 to 3 % of a block.
+constexpr int SOON = 8;
+
+// The sums of a tile by a panel, y[rows][PANEL]; each is taken in one order, from the bias on, whatever stands beside it.
+// With each group of inputs `fetch` lines at `next` are fetched.
+template <int rows>
+[[gnu::noinline]] void sums(const float* x, const float* panel, int64_t cols, const float* next, int64_t fetch, float* y) {
+    constexpr int width = Float::width;
+    Float sum[rows][2];
+    GATEWISE_ROWS Float::load(panel).store(y + i * PANEL), Float::load(panel + width).store(y + i * PANEL + width);
+    panel += PANEL;
+    for (int64_t left = PARTIAL; cols > 0; left = PARTIAL) {
+        GATEWISE_ROWS sum[i][0] = sum[i][1] = Float(0.0f);
+        for (; cols > 0 && left > 0; cols -= width, left -= width, x += rows * width) {
+            for (int64_t line = 0; line < fetch; ++line) __builtin_prefetch(next + line * 16, 0, 2);
+            next += fetch * 16;
+            const int64_t count = cols < width ? cols : width;
+            for (int64_t k = 0; k < count; ++k, panel += PANEL) {
+                __builtin_prefetch(panel + SOON * PANEL, 0, 3), __builtin_prefetch(panel + SOON * PANEL + width, 0, 3);
+                const Float a = Float::load(panel), b = Float::load(panel + width);
+                GATEWISE_ROWS {
+                    const Float one(x[i * width + k]);
+                    sum[i][0] = fma(one, a, sum[i][0]), sum[i][1] = fma(one, b, sum[i][1]);
+                }
+            }
+        }
+        GATEWISE_ROWS {
+            float* const total = y + i * PANEL;
+            (Float::load(total) + sum[i][0]).store(total), (Float::load(total + width) + sum[i][1]).store(total + width);
+        }
+    }
+}
+#undef GATEWISE_ROWS
+
+using Sums = void (*)(const float*, const float*, int64_t, const float*, int64_t, float*);
+template <int rows>
+struct AllSums {
+    static Sums of(int64_t n) { return n == rows ? sums<rows> : AllSums<rows - 1>::of(n); }
+};
+template <>
+struct AllSums<0> {
+    static Sums of(int64_t) { return nullptr; }
+};
+
+// Calls finish(panel, tile, rows, sums) for panels begin to end and every tile.
+template <class Finish>
+GATEWISE_INLINE void by_panels(const PanelProduct& p, int64_t begin, int64_t end, Finish finish) {
+    alignas(64) float y[(TILE + 1) * PANEL] = {};
+    const Tiles tiles(p.rows);
+    const Sums most = AllSums<TILE>::of(tiles.rows(0)), least = AllSums<TILE>::of(tiles.least);
+    const int64_t size = (p.cols + 1) * PANEL, lines = Float::width * PANEL / 16;
+    const int64_t fetch = lines ? (lines - 1) / tiles.count + 1 : 0, share = groups(p.cols) * fetch * 16;
+    for (int64_t panel = begin; panel < end; ++panel) {
+        const float *w = p.panels + panel * size, *next = panel + 1 < end ? w + size : w;
+        for (int64_t tile = 0; tile < tiles.count; ++tile) {
+            const float* x = p.x + tiles.start(tile) * padded(p.cols);
+            (tile < tiles.more ? most : least)(x, w, p.cols, next + tile * share, fetch, y);
+            finish(panel, tile, tiles, y);
+        }
+    }
+}
+
+// y's rows
+void panel_rows(const PanelProduct& p, int64_t begin, int64_t end) {
+    by_panels(p, begin, end, [&p](int64_t panel, int64_t tile, const Tiles& tiles, const float* sums) {
+        const int64_t left = p.outputs - panel * PANEL;
+        float* to = p.y + tiles.start(tile) * p.y_stride + panel * PANEL;
+        for (int64_t i = 0; i < tiles.rows(tile); ++i, to += p.y_stride, sums += PANEL) {
+            if (left >= PANEL) memcpy(to, sums, sizeof(float) * PANEL);
+            else memcpy(to, sums, sizeof(float) * left);
+        }
+    });
+}
+
+using Two = Twice<Float>;
+template <class Op>
+GATEWISE_INLINE Two finished(const Two* in) {
+    Two out[1];
+    if constexpr (limited<Op>) {
+        if (!any(outside<Op>(in))) {
+            apply<Op, false>(in, out);
+            return out[0];
+        }
+    }
+    apply<Op, true>(in, out);
+    return out[0];
+}
+
+// y's tiles, of f(x W^T + b) or of f of gate's outputs times up's
+template <class Op>
+void panel_hidden(const PanelProduct& p, int64_t begin, int64_t end) {
+    by_panels(p, begin, end, [&p](int64_t panel, int64_t tile, const Tiles& tiles, const float* sums) {
+        constexpr int width = Float::width;
+        const int64_t rows = tiles.rows(tile), group = panel * (Op::num_in == 2 ? 1 : 2);
+        float* to = p.y + tiles.start(tile) * padded(p.outputs) + group * rows * width;
+        if constexpr (Op::num_in == 2) {  // two rows at a time, of which the last may be none
+            for (int64_t i = 0; i < rows; i += 2, to += 2 * width, sums += 2 * PANEL) {
+                const Two in[2] = {{Float::load(sums), Float::load(sums + PANEL)},
+                                      {Float::load(sums + width), Float::load(sums + PANEL + width)}};
+                const Two hidden = finished<Op>(in);
+                hidden.a.store(to);
+                if (i + 1 < rows) hidden.b.store(to + width);
+            }
+        } else {
+            for (int64_t i = 0; i < rows; ++i, to += width, sums += PANEL) {
+                const Two in[1] = {Two::load(sums)}, hidden = finished<Op>(in);
+                hidden.a.store(to);
+                if (group + 1 < groups(p.outputs)) hidden.b.store(to + rows * width);
+            }
+        }
+    });
+}
+
+// Tiles begin to end of the rows of a matrix.
+void panel_tiles(const PanelRows& r, int64_t begin, int64_t end) {
+    constexpr int64_t width = Float::width;
+    const Tiles tiles(r.rows);
+    for (int64_t tile = begin; tile < end; ++tile) {
+        const int64_t start = tiles.start(tile), rows = tiles.rows(tile);
+        for (int64_t i = 0; i < rows; ++i) {
+            const float* x = r.x + (start + i) * r.stride;
+            float* to = r.tiles + start * padded(r.cols) + i * width;
+            int64_t k = 0;
+            for (; k + width <= r.cols; k += width, to += rows * width) Float::load(x + k).store(to);
+            if (k < r.cols) Float::load(x + k, r.cols - k).store(to);
+        }
+    }
+}
+
+// Panels begin to end of the weights, with zeros beyond the last output.
+void panel_weights(const PanelWeights& p, int64_t begin, int64_t end) {
+    const int columns = p.num == 2 ? Float::width : PANEL;  // of each weight, in a panel
+    for (int64_t panel = begin; panel < end; ++panel) {
+        float* to = p.panels + panel * (p.cols + 1) * PANEL;
+        for (int j = 0; j < PANEL; ++j, ++to) {
+            const int which = j / columns;
+            const int64_t output = panel * columns + j % columns;
+            const bool there = output < p.outputs;
+            const float* w = p.w[which] + (there ? output * p.stride[which] : 0);
+            to[0] = there && p.bias[which] ? p.bias[which][output] : 0.0f;
+            for (int64_t k = 0; k < p.cols; ++k) to[(k + 1) * PANEL] = there ? w[k] : 0.0f;
+        }
+    }
+}
+
+}  // namespace
+
+}  // namespace gatewise

@@ -1,0 +1,46 @@
+"""Blocks of float32 by weights in panels, our own order: `torch.ops.gatewise.panel_block` and what makes its panels.
+
+    panels(Tensor weight, Tensor bias) -> Tensor
+    panels_of_gate(Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias) -> Tensor
+    panel_block(Tensor x, Tensor first, Tensor down, int outputs, int function, bool high=False) -> Tensor
+
+A bias may have no numbers. Panels are [panels, inputs + 1, outputs of a panel], 32 outputs with AVX-512, for the
+instruction set that made them; `function` is a function's place in the library's table. On the CPU, without a gradient.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def define(library: torch.library.Library) -> None:
+    """The operators, but for their kernels."""
+    one, gate = "Tensor weight, Tensor bias", "Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias"
+    block = "Tensor x, Tensor first, Tensor down, int outputs, int function, bool high=False"
+    for name, inputs in (("panels", one), ("panels_of_gate", gate), ("panel_block", block)):
+        library.define(f"{name}({inputs}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+        library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    torch.library.register_fake("gatewise::panel_block", _fake_block, lib=library)
+
+
+def _fake_block(x: Tensor, first: Tensor, down: Tensor, outputs: int, function: int, high: bool = False) -> Tensor:
+    if x.dim() != 2 or first.dim() != 3 or down.dim() != 3 or x.shape[1] + 1 != first.shape[1]:
+        raise RuntimeError(f"shapes {tuple(x.shape)}, {tuple(first.shape)} and {tuple(down.shape)} do not match")
+    return x.new_empty(x.shape[0], outputs)
+
+
+def panels(weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The panels of a weight [outputs, inputs] with its bias [outputs]."""
+    op: Any = torch.ops.gatewise.panels.default
+    return op(weight.detach(), _bias(weight, bias))
+
+
+def panels_of_gate(gate: Tensor, up: Tensor, gate_bias: Tensor | None = None, up_bias: Tensor | None = None) -> Tensor:
+    """The panels of a gate's two weights, both [hidden, inputs]."""
+    op: Any = torch.ops.gatewise.panels_of_gate.default
+    return op(gate.detach(), _bias(gate, gate_bias), up.detach(), _bias(up, up_bias))
+
+
+def _bias(weight: Tensor, bias: Tensor | None) -> Tensor:
+    return weight.new_empty(0) if bias is None else bias.detach()
