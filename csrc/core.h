@@ -30,8 +30,8 @@ using ProductKernel = void (*)(const Product&, int64_t begin, int64_t end);
 // y = x W^T + b by panels (panels.h), x in tiles; y in tiles as well or, `y_stride` elements apart, in rows.
 struct PanelProduct {
     int64_t rows, cols, outputs;
-    const float *x, *panels;
-    float* y;
+    const void *x, *panels;
+    void* y;
     int64_t y_stride;
 };
 using PanelKernel = void (*)(const PanelProduct&, int64_t begin, int64_t end);  // panels begin to end
@@ -39,18 +39,19 @@ using PanelKernel = void (*)(const PanelProduct&, int64_t begin, int64_t end);  
 // A matrix and its tiles.
 struct PanelRows {
     int64_t rows, cols, stride;
-    const float* x;
-    float* tiles;
+    const void* x;
+    void* tiles;
 };
 // One or, of a gate, two weights of `outputs` rows, each with a bias or null, and their panels.
 struct PanelWeights {
     int64_t outputs, cols, stride[2];
-    const float *w[2], *bias[2];
+    const void *w[2], *bias[2];
     int num;
-    float* panels;
+    void* panels;
 };
 struct PanelKernels {
     PanelKernel rows;
+    int64_t (*size)(int64_t cols);  // of a panel, in numbers
     void (*to_tiles)(const PanelRows&, int64_t begin, int64_t end);
     void (*to_panels)(const PanelWeights&, int64_t begin, int64_t end);
     int64_t outputs, group, tile, tiles;  // of a panel; inputs in a group; rows in a tile, at most; tiles in a block of rows
@@ -81,9 +82,18 @@ struct Kernels {
     PanelKernels panels;
 };
 
+// For bfloat16 where there is AMX, beside the kernels for AVX-512.
+struct BrainPanels {
+    PanelKernels panels;
+    PanelKernel hidden[num_functions];
+};
+
 extern const Kernels kernels_plain;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2, kernels_avx512;
+#if defined(GATEWISE_AMX)
+extern const BrainPanels panels_amx;
+#endif
 #endif
 
 }  // namespace gatewise

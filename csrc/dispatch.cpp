@@ -5,6 +5,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace gatewise {
@@ -39,7 +43,7 @@ constexpr int num_sets = sizeof(sets) / sizeof(sets[0]);
 #if defined(__x86_64__)
 // Not __builtin_cpu_supports: it needs a compiler's run-time library that knows the machine, and one (zig's) does not.
 struct Machine {
-    bool avx2 = false, avx512 = false;
+    bool avx2 = false, avx512 = false, amx = false;
     Machine() {
         unsigned a, b, c, d, low, high;
         if (!__get_cpuid(1, &a, &b, &c, &d)) return;
@@ -49,6 +53,16 @@ struct Machine {
         avx2 = fma && (b & (1u << 5)) && (low & 0x06) == 0x06;
         const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
         avx512 = avx2 && (b & f_dq_bw_vl) == f_dq_bw_vl && (low & 0xe6) == 0xe6;
+        const unsigned bf16_tile = 1u << 22 | 1u << 24;
+        amx = avx512 && (d & bf16_tile) == bf16_tile && (low & 0x60000) == 0x60000 && allowed();
+    }
+    // Linux keeps the tiles' state only for a process that asks for it: ARCH_REQ_XCOMP_PERM of XTILEDATA.
+    static bool allowed() {
+#if defined(__linux__)
+        return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+        return false;
+#endif
     }
 };
 #endif
@@ -56,6 +70,7 @@ struct Machine {
 bool available(const char* name) {
 #if defined(__x86_64__)
     static const Machine machine;
+    if (!strcmp(name, "amx")) return machine.amx;
     if (!strcmp(name, "avx512")) return machine.avx512;
     if (!strcmp(name, "avx2")) return machine.avx2;
 #endif
@@ -82,13 +97,20 @@ const InstructionSet* in_use = chosen();
 
 const InstructionSet& current() { return *in_use; }
 
+const BrainPanels* brain_panels() {
+#if defined(GATEWISE_AMX)
+    if (in_use->kernels == &kernels_avx512 && available("amx")) return &panels_amx;
+#endif
+    return nullptr;
+}
+
 }  // namespace gatewise
 
 // For tests and reports, through ctypes.
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised with every change to what Python calls or to the operators that are registered.
-GATEWISE_EXPORT int gatewise_interface() { return 6; }
+GATEWISE_EXPORT int gatewise_interface() { return 7; }
 
 GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
 
@@ -105,6 +127,8 @@ GATEWISE_EXPORT void gatewise_run(int function, int direction, int precision, co
                                   int64_t end) {
     gatewise::current().kernels->of[function].kernel[direction][precision](*call, begin, end);
 }
+// Are there panels for bfloat16?
+GATEWISE_EXPORT bool gatewise_brain_panels() { return gatewise::brain_panels() != nullptr; }
 GATEWISE_EXPORT void gatewise_panel_sizes(int64_t* outputs, int64_t* group, int64_t* tile) {
     const gatewise::PanelKernels& panels = gatewise::current().kernels->panels;
     *outputs = panels.outputs, *group = panels.group, *tile = panels.tile;

@@ -24,6 +24,7 @@ struct Tiles {
     int64_t rows(int64_t tile) const { return least + (tile < more); }
 };
 int64_t groups(int64_t cols) { return (cols + Float::width - 1) / Float::width; }
+int64_t panel_size(int64_t cols) { return (cols + 1) * PANEL; }
 // Numbers in a row of tiles.
 int64_t padded(int64_t cols) { return groups(cols) * Float::width; }
 
@@ -81,12 +82,12 @@ GATEWISE_INLINE void by_panels(const PanelProduct& p, int64_t begin, int64_t end
     alignas(64) float y[(TILE + 1) * PANEL] = {};
     const Tiles tiles(p.rows);
     const Sums most = AllSums<TILE>::of(tiles.rows(0)), least = AllSums<TILE>::of(tiles.least);
-    const int64_t size = (p.cols + 1) * PANEL, lines = Float::width * PANEL / 16;
+    const int64_t size = panel_size(p.cols), lines = Float::width * PANEL / 16;
     const int64_t fetch = lines ? (lines - 1) / tiles.count + 1 : 0, share = groups(p.cols) * fetch * 16;
     for (int64_t panel = begin; panel < end; ++panel) {
-        const float *w = p.panels + panel * size, *next = panel + 1 < end ? w + size : w;
+        const float *w = static_cast<const float*>(p.panels) + panel * size, *next = panel + 1 < end ? w + size : w;
         for (int64_t tile = 0; tile < tiles.count; ++tile) {
-            const float* x = p.x + tiles.start(tile) * padded(p.cols);
+            const float* x = static_cast<const float*>(p.x) + tiles.start(tile) * padded(p.cols);
             (tile < tiles.more ? most : least)(x, w, p.cols, next + tile * share, fetch, y);
             finish(panel, tile, tiles, y);
         }
@@ -97,7 +98,7 @@ GATEWISE_INLINE void by_panels(const PanelProduct& p, int64_t begin, int64_t end
 void panel_rows(const PanelProduct& p, int64_t begin, int64_t end) {
     by_panels(p, begin, end, [&p](int64_t panel, int64_t tile, const Tiles& tiles, const float* sums) {
         const int64_t left = p.outputs - panel * PANEL;
-        float* to = p.y + tiles.start(tile) * p.y_stride + panel * PANEL;
+        float* to = static_cast<float*>(p.y) + tiles.start(tile) * p.y_stride + panel * PANEL;
         for (int64_t i = 0; i < tiles.rows(tile); ++i, to += p.y_stride, sums += PANEL) {
             if (left >= PANEL) memcpy(to, sums, sizeof(float) * PANEL);
             else memcpy(to, sums, sizeof(float) * left);
@@ -125,7 +126,7 @@ void panel_hidden(const PanelProduct& p, int64_t begin, int64_t end) {
     by_panels(p, begin, end, [&p](int64_t panel, int64_t tile, const Tiles& tiles, const float* sums) {
         constexpr int width = Float::width;
         const int64_t rows = tiles.rows(tile), group = panel * (Op::num_in == 2 ? 1 : 2);
-        float* to = p.y + tiles.start(tile) * padded(p.outputs) + group * rows * width;
+        float* to = static_cast<float*>(p.y) + tiles.start(tile) * padded(p.outputs) + group * rows * width;
         if constexpr (Op::num_in == 2) {  // two rows at a time, of which the last may be none
             for (int64_t i = 0; i < rows; i += 2, to += 2 * width, sums += 2 * PANEL) {
                 const Two in[2] = {{Float::load(sums), Float::load(sums + PANEL)},
@@ -151,8 +152,8 @@ void panel_tiles(const PanelRows& r, int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {
         const int64_t start = tiles.start(tile), rows = tiles.rows(tile);
         for (int64_t i = 0; i < rows; ++i) {
-            const float* x = r.x + (start + i) * r.stride;
-            float* to = r.tiles + start * padded(r.cols) + i * width;
+            const float* x = static_cast<const float*>(r.x) + (start + i) * r.stride;
+            float* to = static_cast<float*>(r.tiles) + start * padded(r.cols) + i * width;
             int64_t k = 0;
             for (; k + width <= r.cols; k += width, to += rows * width) Float::load(x + k).store(to);
             if (k < r.cols) Float::load(x + k, r.cols - k).store(to);
@@ -164,13 +165,13 @@ void panel_tiles(const PanelRows& r, int64_t begin, int64_t end) {
 void panel_weights(const PanelWeights& p, int64_t begin, int64_t end) {
     const int columns = p.num == 2 ? Float::width : PANEL;  // of each weight, in a panel
     for (int64_t panel = begin; panel < end; ++panel) {
-        float* to = p.panels + panel * (p.cols + 1) * PANEL;
+        float* to = static_cast<float*>(p.panels) + panel * panel_size(p.cols);
         for (int j = 0; j < PANEL; ++j, ++to) {
             const int which = j / columns;
             const int64_t output = panel * columns + j % columns;
             const bool there = output < p.outputs;
-            const float* w = p.w[which] + (there ? output * p.stride[which] : 0);
-            to[0] = there && p.bias[which] ? p.bias[which][output] : 0.0f;
+            const float* w = static_cast<const float*>(p.w[which]) + (there ? output * p.stride[which] : 0);
+            to[0] = there && p.bias[which] ? static_cast<const float*>(p.bias[which])[output] : 0.0f;
             for (int64_t k = 0; k < p.cols; ++k) to[(k + 1) * PANEL] = there ? w[k] : 0.0f;
         }
     }

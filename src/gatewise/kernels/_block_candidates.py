@@ -100,7 +100,7 @@ def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tens
     if way == "rows" and _block_few.available():
         return _block_few.runs(block.activation, weights.to(dtype), high=high)(rows)
     if way == "panels" and _block_panels.available(block.activation, weights, dtype):
-        return _block_panels.runs(block.activation, weights, block.cache, high=high)(rows)
+        return _block_panels.runs(block.activation, weights, dtype, block.cache, high=high)(rows)
     if way == "packed" and packable(weights, dtype):
         return _block_packed.evaluate(packed_recipe(block), rows, _block_packed.packed(block.cache, weights, dtype))
     return _blocked.evaluate(recipe(block, rows, weights, training=False), rows, weights.to(dtype))

@@ -167,7 +167,7 @@ def _on_rows(block: Block, x: Tensor, way: str, weights: Weights) -> Run:
     if way == "rows" and _block_few.available():
         return _block_few.runs(block.activation, weights, high=high)
     if way == "panels" and _block_panels.available(block.activation, weights, x.dtype):
-        return _block_panels.runs(block.activation, weights, block.cache, high=high)
+        return _block_panels.runs(block.activation, weights, x.dtype, block.cache, high=high)
     if way == "packed" and packable(weights, x.dtype):
         how = _block_candidates.packed_recipe(block)
         kept, dtype = block.cache, x.dtype

@@ -265,7 +265,7 @@ def _not_to_be_had(block: Block, way: str, weights: Weights, dtype: torch.dtype)
     if way == "rows" and not _block_few.available():
         return "which needs the native kernels"
     if way == "panels" and not _block_panels.available(block.activation, weights, dtype):
-        return "which needs float32, an activation with a native kernel and weights not made in inference mode"
+        return "which needs an activation and a dtype with such kernels, and weights not made in inference mode"
     if way == "packed" and not packable(weights, dtype):
         return "and these weights cannot be packed"
     return None

@@ -26,9 +26,9 @@ class FeedForward(activations.FeedForward):
     - `torch`: the stock block.
     - `native`: torch's linears, the activation in one native pass.
     - `rows` (inference): for few tokens, products that read the weights once, where they lie.
-    - `panels` (inference, float32, activations with a kernel): our own products, by weights in an order of our own,
-      which finish the hidden numbers in registers; a few dozen tokens at a time, so that the hidden activation is
-      never whole in memory.
+    - `panels` (inference, activations with a kernel; float32, and bfloat16 with AMX): our own products, by weights in
+      an order of our own, which finish the hidden numbers as they are summed; a few dozen or hundred tokens at a
+      time, so that the hidden activation is never whole in memory.
     - `packed` (inference): the projections in one product, weights in oneDNN's own order, tokens in blocks of rows.
       **Weights in another order take as much memory as the weights again** (`packed_bytes`); `pack=False`, an
       attribute, does without. They are made anew when the weights have changed, and dropped by `.train()`, `.to()`,

@@ -21,7 +21,7 @@ COMPILERS = ("c++", "g++", "clang++")
 """What CMake looks for, after the one that CXX names."""
 AGAIN = "pip install -v --no-cache-dir --force-reinstall --no-deps gatewise"
 """Builds once more: without `--no-cache-dir` pip would take the wheel that it built the last time."""
-INTERFACE = 6
+INTERFACE = 7
 """What the library answers, so that one that was built from other sources is not taken for ours."""
 
 
@@ -102,7 +102,7 @@ def _not_as_asked(isa: str) -> str | None:
 def _declare(core: ctypes.CDLL) -> None:
     for name in ("gatewise_function_name", "gatewise_shim_name", "gatewise_register", "gatewise_isa"):
         getattr(core, name).restype = ctypes.c_char_p
-    for name in ("gatewise_function_is_gate", "gatewise_use_isa"):
+    for name in ("gatewise_function_is_gate", "gatewise_use_isa", "gatewise_brain_panels"):
         getattr(core, name).restype = ctypes.c_bool
     core.gatewise_interface.restype = ctypes.c_int
     core.gatewise_use_isa.argtypes = [ctypes.c_char_p]

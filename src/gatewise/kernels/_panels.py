@@ -1,33 +1,47 @@
-"""Blocks of float32 by weights in panels, our own order: `torch.ops.gatewise.panel_block` and what makes its panels.
+"""Blocks by weights in panels, our own order: `torch.ops.gatewise.panel_block` and what makes its panels.
 
     panels(Tensor weight, Tensor bias) -> Tensor
     panels_of_gate(Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias) -> Tensor
-    panel_block(Tensor x, Tensor first, Tensor down, int outputs, int function, bool high=False) -> Tensor
+    panel_block(Tensor x, Tensor first, Tensor down, int hidden, int outputs, int function,
+        bool high=False) -> Tensor
 
-A bias may have no numbers. Panels are [panels, inputs + 1, outputs of a panel], 32 outputs with AVX-512, for the
-instruction set that made them; `function` is a function's place in the library's table. On the CPU, without a gradient.
+float32, or bfloat16 where the processor has AMX. A bias may have no numbers. Panels are a matrix, a panel a row, for
+the instruction set that made them; `function` is a function's place in the library's table. On the CPU, without a
+gradient.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._library import load
+
 
 def define(library: torch.library.Library) -> None:
     """The operators, but for their kernels."""
     one, gate = "Tensor weight, Tensor bias", "Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias"
-    block = "Tensor x, Tensor first, Tensor down, int outputs, int function, bool high=False"
+    block = "Tensor x, Tensor first, Tensor down, int hidden, int outputs, int function, bool high=False"
     for name, inputs in (("panels", one), ("panels_of_gate", gate), ("panel_block", block)):
         library.define(f"{name}({inputs}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
         library.impl(name, torch.library.fallthrough_kernel, "Autograd")
     torch.library.register_fake("gatewise::panel_block", _fake_block, lib=library)
 
 
-def _fake_block(x: Tensor, first: Tensor, down: Tensor, outputs: int, function: int, high: bool = False) -> Tensor:
-    if x.dim() != 2 or first.dim() != 3 or down.dim() != 3 or x.shape[1] + 1 != first.shape[1]:
+def _fake_block(x: Tensor, first: Tensor, down: Tensor, hidden: int, outputs: int, *_: Any, **__: Any) -> Tensor:
+    if x.dim() != 2 or first.dim() != 2 or down.dim() != 2:
         raise RuntimeError(f"shapes {tuple(x.shape)}, {tuple(first.shape)} and {tuple(down.shape)} do not match")
     return x.new_empty(x.shape[0], outputs)
+
+
+@cache
+def available(dtype: torch.dtype) -> bool:
+    """Can the native kernels multiply by panels of this dtype here?"""
+    core = load()[0]
+    return core is not None and (
+        dtype is torch.float32 or (dtype is torch.bfloat16 and bool(core.gatewise_brain_panels()))
+    )
 
 
 def panels(weight: Tensor, bias: Tensor | None = None) -> Tensor:
