@@ -59,8 +59,8 @@ def test_a_gain_too_small_to_matter_is_left(monkeypatch: pytest.MonkeyPatch, oth
 
 
 def test_noise_decides_nothing_and_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Quicker in seven readings of ten, slower in three: nine are needed.
-    planted = plant(monkeypatch, torch=0.020, onednn=[0.015] * 5 + [0.015, 0.15, 0.15, 0.015, 0.15, 0.015, 0.015])
+    # Quicker in two of three readings, however long it is measured.
+    planted = plant(monkeypatch, torch=0.020, onednn=[0.015, 0.015, 0.15] * 40)
     assert _choice.choose("q", KEY, planted.candidates()) == "torch"
     (choice,) = _choice.choices()
     assert choice.times_s["onednn"] < choice.times_s["torch"] * (1 - GAIN)
@@ -72,6 +72,24 @@ def test_noise_decides_nothing_and_is_not_kept(monkeypatch: pytest.MonkeyPatch, 
     new_process()
     _choice.choose("q", KEY, planted.candidates())
     assert len(planted.calls) > calls
+
+
+def test_rounds_go_on_where_one_seems_quicker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Two of the first six rounds are lost, then no more: one too many for six and for twelve, not for twenty-four.
+    planted = plant(monkeypatch, torch=0.020, onednn=[0.015] * 5 + [0.15, 0.15] + [0.015] * 60, slow=0.030)
+    assert _choice.choose("q", KEY, planted.candidates()) == "onednn"
+    (choice,) = _choice.choices()
+    assert (choice.rounds, choice.note) == (24, None)
+    assert planted.calls.count("slow") == 2 + 6  # which has lost
+    assert list(tmp_path.glob("cache/*.json"))
+
+
+def test_rounds_end_when_they_have_taken_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = plant(monkeypatch, torch=1.0, onednn=[0.5, 0.5, 1.5] * 40)
+    assert _choice.choose("q", KEY, planted.candidates()) == "torch"
+    (choice,) = _choice.choices()
+    assert choice.rounds < 10
+    assert planted.now < 20
 
 
 @given(

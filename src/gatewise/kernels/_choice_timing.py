@@ -1,14 +1,20 @@
 """Which of a few candidates is quickest here, in a fraction of a second: interleaved, in random order, in rounds."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import comb, inf
 from statistics import median
 
 BUDGET_S = 0.4
 """About how long one question may be measured for, beyond its first calls."""
 ROUNDS = (3, 10)
 """The fewest and the most. Candidates of a second each get the fewest, whatever it costs."""
+MORE_S, MOST_ROUNDS = 2.0, 40
+"""How much longer, and up to how many rounds, those are measured that seem quicker than the stock one but lost too many
+rounds to tell."""
+CHANCE = 0.011
+"""How often chance alone may win as many rounds as are asked for."""
 SAMPLE_S = 5e-3
 """What a reading should take at least: quicker candidates are called several times a reading."""
 GAIN = 0.02
@@ -38,8 +44,10 @@ def compare(
     """Time the candidates against the first, the stock one.
 
     Every round times each of them once, in an order drawn anew. Another candidate is chosen when it was quicker than
-    the stock one in every round (of ten: in nine, which chance alone does once in a hundred times), and by at least
-    `GAIN` in the median of the rounds' ratios; of several, the one with the lowest ratio. One that raises is left out.
+    the stock one in more rounds than chance would allow (nine of ten, sixteen of twenty; all of fewer than ten), and
+    by at least `GAIN` in the median of the rounds' ratios; of several, the one with the lowest ratio. Where one is that
+    much quicker in the median but not in enough rounds, the rounds go on with it alone, and it is looked at again each
+    time that their number has doubled. A candidate that raises is left out.
 
     Raises what the first candidate raised when all of them raise.
     """
@@ -55,12 +63,24 @@ def compare(
     one_round_s = sum(first_s[name] * calls[name] for name in left)
     rounds = max(ROUNDS[0], min(ROUNDS[1], int(BUDGET_S / max(one_round_s, 1e-9))))
     seen: dict[str, list[float]] = {name: [] for name in left}
-    for _ in range(rounds):
-        for name in shuffled.sample(left, len(left)):
-            seen[name].append(_reading(candidates[name], calls[name], clock))
+
+    def race(names: Sequence[str], upto: int, seconds: float) -> None:
+        start = clock()
+        while len(seen[left[0]]) < upto and clock() - start <= seconds:
+            for name in shuffled.sample(names, len(names)):
+                seen[name].append(_reading(candidates[name], calls[name], clock))
+
+    race(left, rounds, inf)
+    chosen, promising = _winner(left, seen)
+    end = clock() + MORE_S
+    while chosen == left[0] and promising and rounds < MOST_ROUNDS and clock() < end:
+        rounds = min(2 * rounds, MOST_ROUNDS)
+        left = [left[0], *promising]
+        race(left, rounds, end - clock())
+        chosen, promising = _winner(left, {name: seen[name] for name in left})
     times = {name: median(values) for name, values in seen.items()}
-    chosen, undecided = _winner(left, seen)
-    return Timing(chosen=chosen, undecided=undecided, times_s=times, rounds=rounds, note=note)
+    undecided = chosen == left[0] and bool(promising)
+    return Timing(chosen=chosen, undecided=undecided, times_s=times, rounds=len(seen[left[0]]), note=note)
 
 
 def _first_calls(
@@ -89,18 +109,27 @@ def _reading(call: Callable[[], object], times: int, clock: Clock) -> float:
     return (clock() - start) / times
 
 
-def _winner(names: list[str], seen: Mapping[str, list[float]]) -> tuple[str, bool]:
-    """The candidate to take, and whether noise alone kept another from it."""
+def _winner(names: Sequence[str], seen: Mapping[str, Sequence[float]]) -> tuple[str, list[str]]:
+    """The candidate to take, and those that noise alone may have kept from it."""
     stock = names[0]
-    best, chosen, promising = 1 - GAIN, stock, False
+    best, chosen = 1 - GAIN, stock
+    promising: list[str] = []
     for name in names[1:]:
         ratios = [own / max(base, 1e-12) for own, base in zip(seen[name], seen[stock], strict=True)]
-        lost = sum(ratio >= 1 for ratio in ratios)
         middle = median(ratios)
-        promising = promising or middle <= 1 - GAIN
-        if middle <= best and lost <= (1 if len(ratios) >= ROUNDS[1] else 0):
+        if middle <= 1 - GAIN:
+            promising.append(name)
+        if middle <= best and sum(ratio >= 1 for ratio in ratios) <= _may_lose(len(ratios)):
             best, chosen = middle, name
-    return chosen, promising and chosen == stock
+    return chosen, promising
+
+
+def _may_lose(rounds: int) -> int:
+    """How many of the rounds may be lost by one that wins more than chance does."""
+    lost, chance = 0, 2.0**-rounds
+    while (chance := chance + comb(rounds, lost + 1) / 2**rounds) <= CHANCE:
+        lost += 1
+    return lost
 
 
 def _line(error: Exception) -> str:
