@@ -115,7 +115,7 @@ def _ffn(tokens: Sequence[int]) -> list[Target]:
                 asked |= {"zentorch": 1.0, "compile-frozen": 1.0}
             for baseline, least in asked.items():
                 bounds = ("limit read_all",) if number in FEW_TOKENS else ()
-                bounds += ("limit matmul",) if number > 1 else ()
+                bounds += ("limit matmul", "limit arithmetic") if number > 1 else ()
                 found.append(
                     Target(
                         part="ffn",
@@ -135,7 +135,7 @@ def _step(
     section: str,
     rows: Sequence[str],
     asked: dict[str, tuple[float, float | None]],
-    bounds: tuple[str, ...] = ("limit matmul",),
+    bounds: tuple[str, ...] = ("limit matmul", "limit arithmetic"),
 ) -> list[Target]:
     return [
         Target(

@@ -52,6 +52,7 @@ def run_ffn(job: Job) -> Record:
         calls = _candidates(job, record, stock, x, wanted)
         products = products_of(stock, tokens)
         extra = limits.products(products, torch.float32, packed=True) if tokens > 1 else {}
+        extra |= limits.arithmetic(job.path) if tokens > 1 else {}
         bytes_ = sum(parameter.nbytes for parameter in stock.parameters())
         if tokens in FEW_ROWS:
             extra |= limits.memory(job.path, "read_all", bytes_, limits.places(bytes_))

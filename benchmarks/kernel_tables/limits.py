@@ -1,4 +1,4 @@
-"""The limits of the machine, measured in the same process as the candidates: memory traffic and matrix products.
+"""The machine's limits, measured in the same process as the candidates: memory traffic, matrix products, arithmetic.
 
 Memory: loops that only load and store (streams.c, built once a run with the machine's compiler), per pattern of
 traffic, with stores through the caches and past them, with loads asked for ahead, and torch's own copy. The best of
@@ -56,6 +56,9 @@ def library(path: str) -> ctypes.CDLL | None:
         function = getattr(core, name)
         function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_size_t, ctypes.c_int, ctypes.c_int]
         function.restype = None
+    core.multiply.argtypes = [ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+    core.multiply.restype = None
+    core.turn.restype = ctypes.c_size_t
     return core
 
 
@@ -107,6 +110,20 @@ def best(values: dict[str, float], pattern: str) -> dict[str, float]:
     """The best of a pattern's times, under the name that the targets know; empty without one."""
     found = [value for name, value in values.items() if name.startswith(f"limit {pattern} ")]
     return {f"limit {pattern}": min(found)} if found else {}
+
+
+ARITHMETIC = 2**30
+"""Floating-point operations of the call of `arithmetic`."""
+
+
+def arithmetic(folder: Path) -> dict[str, Call]:
+    """Multiply-adds of float32 in registers alone, on all threads: no product is quicker. Empty without the loops."""
+    core = library(str(folder / "streams.so"))
+    if core is None:
+        return {}
+    threads, result = torch.get_num_threads(), aligned(64)
+    turns = round(ARITHMETIC / (core.turn() * threads))
+    return {"limit arithmetic": lambda: core.multiply(turns, threads, result.data_ptr())}
 
 
 Product = tuple[int, int, int]
@@ -174,7 +191,7 @@ def moved_bytes(pattern: str, bytes_: int) -> dict[str, float]:
 
 
 def with_bounds(values: dict[str, float], shapes: list[Product]) -> dict[str, float]:
-    """The times, the bound of the products, and what the square product's rate would give.
+    """The times, the bound of the products, and what the square product's rate and plain multiply-adds would give.
 
     Single products stay under names of their own: they have rates, not shares.
     """
@@ -186,6 +203,8 @@ def with_bounds(values: dict[str, float], shapes: list[Product]) -> dict[str, fl
     bound, square = matmul_bound(values, shapes), matmul_bound(values, [SQUARE])
     if bound is not None:
         found |= {"limit matmul": bound, "work flop": float(flop(shapes))}
+    if "limit arithmetic" in found:
+        found["limit arithmetic"] *= flop(shapes) / ARITHMETIC
     if square is not None:
         found["limit square matmul"] = square * flop(shapes) / flop([SQUARE])
     return found

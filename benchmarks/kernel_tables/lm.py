@@ -81,7 +81,7 @@ def run(job: Job) -> Record:
             calls = {arm: each.step for arm, each in there.items()}
             seconds = 3.0 if job.quick else 20.0 * dim / 768
             products = products_of_step(next(iter(there.values())).model, options)
-            extra = limits.products(products, torch.float32)
+            extra = limits.products(products, torch.float32) | limits.arithmetic(job.path)
             times = clock.medians(calls | extra, seconds=seconds, long=True, seed=rng.randrange(2**31))
             times = limits.with_bounds(times, products)
             record.add(section("byte-lm training step f32", job), row, times | _replaced(times, products))
@@ -138,7 +138,7 @@ def forward(job: Job, record: Record) -> None:
                 return peers.stock_runtime(peer, inputs[0], {"input_ids": inputs[1]}, folder)
 
             calls |= peers.checked(peer, prepared, wanted, record.skipped)
-        extra = limits.products(products, torch.float32, packed=True)
+        extra = limits.products(products, torch.float32, packed=True) | limits.arithmetic(job.path)
         with torch.inference_mode():
             times = clock.medians(calls | extra, seconds=2.0, long=True, seed=rng.randrange(2**31))
         row = f"swiglu d = {dim}, {options['layers']} layers, {options['batch']}x{options['context']} tokens"

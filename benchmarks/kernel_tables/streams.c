@@ -1,4 +1,5 @@
-// What memory gives at most: loads and stores with no arithmetic worth the name, one function a pattern of traffic.
+// What memory gives at most: loads and stores with no arithmetic worth the name, one function a pattern of traffic. And what
+// the cores compute at most: multiply-adds without loads and stores.
 // Built by limits.py at run time with the machine's own compiler. `how` is 0 for stores through the caches, 1 for stores past
 // them, and more for stores past them with loads asked for so many bytes ahead.
 #include <stddef.h>
@@ -27,6 +28,12 @@ typedef uint64_t V;
 #define XOR(a, b) ((a) ^ (b))
 #define FENCE()
 #endif
+#if defined(__AVX512F__)
+#define SUMS 24  // with two operands they fit into the registers, and are enough to wait for none
+#else
+#define SUMS 12
+#endif
+typedef float Floats __attribute__((vector_size(sizeof(V))));
 #define N ((ptrdiff_t)(bytes / sizeof(V)))
 #define EACH _Pragma("omp parallel for schedule(static) num_threads(threads)") for (ptrdiff_t i = 0; i < N; ++i)
 #define AT(p) ((p) + i * sizeof(V))
@@ -104,5 +111,25 @@ void read_all(const char* a, const char* b, const char* c, char* y, char* z, siz
     for (int k = 1; k < 8; ++k) s[0] = XOR(s[0], s[k]);
 #pragma omp critical
     STORE(y, XOR(s[0], LOAD(y)));
+  }
+}
+
+// Floating-point operations of a turn of a thread.
+size_t turn(void) { return 2 * SUMS * (sizeof(Floats) / sizeof(float)); }
+
+void multiply(size_t turns, int threads, char* y) {
+#pragma omp parallel num_threads(threads)
+  {
+    Floats s[SUMS], by = {0}, plus = {0};
+    for (size_t k = 0; k < sizeof(Floats) / sizeof(float); ++k) by[k] = 0.875f, plus[k] = 0.125f;  // towards 1
+    for (int k = 0; k < SUMS; ++k) s[k] = plus * (float)k;
+    for (size_t i = 0; i < turns; ++i) {
+#pragma GCC unroll 24
+      for (int k = 0; k < SUMS; ++k) s[k] = s[k] * by + plus;
+      __asm__ volatile("");  // each turn is computed
+    }
+    for (int k = 1; k < SUMS; ++k) s[0] += s[k];
+#pragma omp critical
+    for (size_t k = 0; k < sizeof(Floats) / sizeof(float); ++k) ((float*)y)[k] += s[0][k];
   }
 }

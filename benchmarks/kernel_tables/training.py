@@ -55,7 +55,7 @@ def run_train(job: Job) -> Record:
         parameters = list(stock.parameters())
         calls = {name: step_of(model, x, grad, parameters) for name, model in models(stock, record).items()}
         products = products_of_step(stock, tokens)
-        extra = limits.products([*products, limits.SQUARE], torch.float32)
+        extra = limits.products([*products, limits.SQUARE], torch.float32) | limits.arithmetic(job.path)
         seconds = (1.5 if job.quick else 6.0) * (dim / 768)
         times = clock.medians(calls | extra, seconds=seconds, long=True, seed=rng.randrange(2**31))
         row = f"{activation} d = {dim}, {tokens} tokens"

@@ -379,6 +379,26 @@ def test_a_peer_that_answers_something_else_is_left_out_with_a_reason() -> None:
     assert set(skipped) == {"other", "nan", "absent"}
 
 
+def test_the_arithmetic_loop_computes_what_it_says(tmp_path: Path) -> None:
+    if why := limits.build(tmp_path):
+        pytest.skip(why)
+    core = limits.library(str(tmp_path / "streams.so"))
+    assert core is not None
+    before, after = torch.zeros(16), torch.zeros(16)
+    core.multiply(0, 1, before.data_ptr())
+    core.multiply(200, 1, after.data_ptr())
+    lanes = int((before != 0).sum())
+    sums = core.turn() // (2 * lanes)
+    assert before[:lanes].tolist() == [sum(range(sums)) / 8] * lanes
+    torch.testing.assert_close(after[:lanes], torch.full((lanes,), float(sums)), rtol=1e-6, atol=0)
+    calls = limits.arithmetic(tmp_path)
+    assert list(calls) == ["limit arithmetic"]
+    calls["limit arithmetic"]()
+    product = (64, 64, 64)
+    scaled = limits.with_bounds({"limit arithmetic": 1.0}, [product])["limit arithmetic"]
+    assert scaled == limits.flop([product]) / limits.ARITHMETIC
+
+
 def test_the_memory_loops_move_what_they_say(tmp_path: Path) -> None:
     if why := limits.build(tmp_path):
         pytest.skip(why)
