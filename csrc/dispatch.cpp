@@ -97,9 +97,18 @@ const InstructionSet* in_use = chosen();
 
 const InstructionSet& current() { return *in_use; }
 
-const BrainPanels* brain_panels() {
+const PanelKernels* panels_of(int precision) {
+    if (precision != bfloat16) return &in_use->kernels->panels;
 #if defined(GATEWISE_AMX)
-    if (in_use->kernels == &kernels_avx512 && available("amx")) return &panels_amx;
+    if (in_use->kernels == &kernels_avx512 && available("amx")) return &panels_amx.panels;
+#endif
+    return nullptr;
+}
+
+PanelKernel hidden_kernel(int function, int precision) {
+    if (precision != bfloat16) return in_use->kernels->of[function].hidden[precision == float32_high];
+#if defined(GATEWISE_AMX)
+    return panels_amx.hidden[function];
 #endif
     return nullptr;
 }
@@ -127,24 +136,27 @@ GATEWISE_EXPORT void gatewise_run(int function, int direction, int precision, co
                                   int64_t end) {
     gatewise::current().kernels->of[function].kernel[direction][precision](*call, begin, end);
 }
-// Are there panels for bfloat16?
-GATEWISE_EXPORT bool gatewise_brain_panels() { return gatewise::brain_panels() != nullptr; }
-GATEWISE_EXPORT void gatewise_panel_sizes(int64_t* outputs, int64_t* group, int64_t* tile) {
-    const gatewise::PanelKernels& panels = gatewise::current().kernels->panels;
-    *outputs = panels.outputs, *group = panels.group, *tile = panels.tile;
+// False where the instruction set in use has no panels of this precision; else a panel's outputs, and of a product's left side
+// the inputs in a group, the rows in a tile at most and, of one that has so many inputs, the numbers in a panel.
+GATEWISE_EXPORT bool gatewise_panels(int precision, int64_t cols, int64_t* outputs, int64_t* group, int64_t* tile,
+                                     int64_t* size) {
+    const gatewise::PanelKernels* panels = gatewise::panels_of(precision);
+    if (!panels) return false;
+    *outputs = panels->outputs, *group = panels->group, *tile = panels->tile, *size = panels->size(cols);
+    return true;
 }
-GATEWISE_EXPORT void gatewise_to_tiles(const gatewise::PanelRows* rows, int64_t begin, int64_t end) {
-    gatewise::current().kernels->panels.to_tiles(*rows, begin, end);
+GATEWISE_EXPORT void gatewise_to_tiles(int precision, const gatewise::PanelRows* rows, int64_t begin, int64_t end) {
+    gatewise::panels_of(precision)->to_tiles(*rows, begin, end);
 }
-GATEWISE_EXPORT void gatewise_to_panels(const gatewise::PanelWeights* weights, int64_t begin, int64_t end) {
-    gatewise::current().kernels->panels.to_panels(*weights, begin, end);
+GATEWISE_EXPORT void gatewise_to_panels(int precision, const gatewise::PanelWeights* weights, int64_t begin, int64_t end) {
+    gatewise::panels_of(precision)->to_panels(*weights, begin, end);
 }
-GATEWISE_EXPORT void gatewise_panel_rows(const gatewise::PanelProduct* product, int64_t begin, int64_t end) {
-    gatewise::current().kernels->panels.rows(*product, begin, end);
+GATEWISE_EXPORT void gatewise_panel_rows(int precision, const gatewise::PanelProduct* product, int64_t begin, int64_t end) {
+    gatewise::panels_of(precision)->rows(*product, begin, end);
 }
-GATEWISE_EXPORT void gatewise_panel_hidden(int function, bool high, const gatewise::PanelProduct* product, int64_t begin,
-                                           int64_t end) {
-    gatewise::current().kernels->of[function].hidden[high](*product, begin, end);
+GATEWISE_EXPORT void gatewise_panel_hidden(int function, int precision, const gatewise::PanelProduct* product,
+                                           int64_t begin, int64_t end) {
+    gatewise::hidden_kernel(function, precision)(*product, begin, end);
 }
 GATEWISE_EXPORT void gatewise_few_rows(int precision, const gatewise::Product* product, int64_t begin, int64_t end) {
     gatewise::current().kernels->few_rows[precision != gatewise::bfloat16](*product, begin, end);

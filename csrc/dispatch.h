@@ -12,8 +12,10 @@ struct InstructionSet {
 // The best one of this machine, or the one named by the environment variable GATEWISE_ISA where the machine has it.
 const InstructionSet& current();
 
-// Null where the instruction set in use has none.
-const BrainPanels* brain_panels();
+// What multiplies by panels, by `Precision`: null where the instruction set in use has none of it. And of such a precision what
+// finishes the hidden numbers of a function.
+const PanelKernels* panels_of(int precision);
+PanelKernel hidden_kernel(int function, int precision);
 
 extern const char* const function_names[num_functions];
 extern const bool function_is_gate[num_functions];

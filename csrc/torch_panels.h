@@ -43,18 +43,12 @@ struct PanelCall {
     const std::string who;
     const int32_t type;
     const int64_t bytes;  // of a number
-    const BrainPanels* const brain;
+    const PanelKernels* const kernels;
 
     PanelCall(const char* name, const Owned& first)
-        : who(name), type(dtype(first.handle)), bytes(type == type_bfloat16 ? 2 : 4), brain(brain_panels()) {
-        if (type != type_float32 && (type != type_bfloat16 || !brain))
-            fail(who + ": tensors of float32 expected, or of bfloat16 where the processor has AMX");
-    }
-    const PanelKernels& kernels() const {
-        return type == type_bfloat16 ? brain->panels : current().kernels->panels;
-    }
-    PanelKernel hidden(int64_t function, bool high) const {
-        return type == type_bfloat16 ? brain->hidden[function] : current().kernels->of[function].hidden[high];
+        : who(name), type(dtype(first.handle)), bytes(type == type_bfloat16 ? 2 : 4),
+          kernels(type == type_bfloat16 ? panels_of(bfloat16) : type == type_float32 ? panels_of(float32) : nullptr) {
+        if (!kernels) fail(who + ": tensors of float32 expected, or of bfloat16 where the processor has AMX");
     }
     Array checked(Owned tensor, int64_t dims) const {
         Array found(std::move(tensor));
@@ -68,7 +62,7 @@ struct PanelCall {
     }
     // Are these the panels of `num` weights of so many inputs and outputs?
     void check_panels(const Array& panels, int64_t num, int64_t cols, int64_t outputs) const {
-        const int64_t count = parts(outputs * num, kernels().outputs), size = kernels().size(cols);
+        const int64_t count = parts(outputs * num, kernels->outputs), size = kernels->size(cols);
         if (outputs < 0 || panels.size(0) != count || panels.size(1) != size)
             fail(who + ": panels " + shape(panels.v) + " are not those of " + std::to_string(cols) + " inputs and " +
                  std::to_string(outputs) + " outputs here, (" + std::to_string(count) + ", " + std::to_string(size) + ")");
@@ -79,7 +73,7 @@ void boxed_panels(StableIValue* stack, int num, const char* name) {
     Owned in[4];
     for (int i = 0; i < 2 * num; ++i) in[i] = take(stack[i]);
     const PanelCall call(name, in[0]);
-    const PanelKernels& kernels = call.kernels();
+    const PanelKernels& kernels = *call.kernels;
     std::vector<Array> arrays;
     for (int i = 0; i < 2 * num; ++i) arrays.push_back(gapless(call.checked(std::move(in[i]), i % 2 ? 1 : 2)));
     const Array& first = arrays[0];
@@ -128,12 +122,13 @@ void boxed_panel_block(StableIValue* stack, uint64_t, uint64_t) {
     Owned in[3];
     for (int i = 0; i < 3; ++i) in[i] = take(stack[i]);
     const PanelCall call("gatewise::panel_block", in[0]);
-    const PanelKernels& kernels = call.kernels();
+    const PanelKernels& kernels = *call.kernels;
     Array x = call.checked(std::move(in[0]), 2);
     const Array up = gapless(call.checked(std::move(in[1]), 2)), down = gapless(call.checked(std::move(in[2]), 2));
     const int64_t hidden = static_cast<int64_t>(stack[3]), outputs = static_cast<int64_t>(stack[4]);
     const int64_t function = static_cast<int64_t>(stack[5]);
     if (function < 0 || function >= num_functions) fail(call.who + ": no function at place " + std::to_string(function));
+    const int precision = call.type == type_bfloat16 ? bfloat16 : flag(stack[6]) ? float32_high : float32;
     const int num = function_is_gate[function] ? 2 : 1;
     const int64_t rows = x.size(0), cols = x.size(1);
     call.check_panels(up, num, cols, hidden);
@@ -145,7 +140,7 @@ void boxed_panel_block(StableIValue* stack, uint64_t, uint64_t) {
         const int64_t most = parts(parts(rows, blocks), tile) * tile, group = kernels.group;
         const int64_t x_size = most * parts(cols, group) * group, h_size = most * parts(hidden, group) * group;
         const Array x_tiles = new_array(&x_size, 1, call.type), h_tiles = new_array(&h_size, 1, call.type);
-        const PanelBlock block{kernels, call.hidden(function, flag(stack[6])), num,
+        const PanelBlock block{kernels, hidden_kernel(function, precision), num,
                                {0, cols, x.v.strides[0], x.v.data, x_tiles.v.data},
                                {0, cols, hidden, x_tiles.v.data, up.v.data, h_tiles.v.data, 0},
                                {0, hidden, outputs, h_tiles.v.data, down.v.data, y.v.data, outputs}};

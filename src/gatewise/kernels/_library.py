@@ -102,7 +102,7 @@ def _not_as_asked(isa: str) -> str | None:
 def _declare(core: ctypes.CDLL) -> None:
     for name in ("gatewise_function_name", "gatewise_shim_name", "gatewise_register", "gatewise_isa"):
         getattr(core, name).restype = ctypes.c_char_p
-    for name in ("gatewise_function_is_gate", "gatewise_use_isa", "gatewise_brain_panels"):
+    for name in ("gatewise_function_is_gate", "gatewise_use_isa", "gatewise_panels"):
         getattr(core, name).restype = ctypes.c_bool
     core.gatewise_interface.restype = ctypes.c_int
     core.gatewise_use_isa.argtypes = [ctypes.c_char_p]

@@ -10,13 +10,16 @@ the instruction set that made them; `function` is a function's place in the libr
 gradient.
 """
 
-from functools import cache
+from ctypes import byref, c_int64
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._library import load
+
+PRECISIONS = (torch.bfloat16, torch.float32)
+"""As the library counts them."""
 
 
 def define(library: torch.library.Library) -> None:
@@ -35,13 +38,13 @@ def _fake_block(x: Tensor, first: Tensor, down: Tensor, hidden: int, outputs: in
     return x.new_empty(x.shape[0], outputs)
 
 
-@cache
 def available(dtype: torch.dtype) -> bool:
     """Can the native kernels multiply by panels of this dtype here?"""
     core = load()[0]
-    return core is not None and (
-        dtype is torch.float32 or (dtype is torch.bfloat16 and bool(core.gatewise_brain_panels()))
-    )
+    if core is None or dtype not in PRECISIONS:
+        return False
+    sizes = [c_int64() for _ in range(4)]
+    return bool(core.gatewise_panels(PRECISIONS.index(dtype), c_int64(0), *map(byref, sizes)))
 
 
 def panels(weight: Tensor, bias: Tensor | None = None) -> Tensor:
