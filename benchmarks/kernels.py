@@ -63,7 +63,11 @@ def end_with_parent() -> None:
 
 
 def child(job: Job) -> dict[str, object]:
-    """In a fresh process: run one part once."""
+    """In a fresh process: run one part once. Ends it where the kernels are not what they were."""
+    from gatewise.kernels import status
+
+    if job.kernels and job.kernels != str(status()):
+        raise SystemExit(f"the native kernels were {job.kernels} when the run began, and are {status()}")
     module, _, function = RUNNERS[job.part].partition(":")
     return getattr(import_module(f"kernel_tables.{module}"), function)(job).plain()
 
@@ -161,7 +165,9 @@ def measure(
 
 
 def _job(step: Step, folder: str, quick: bool) -> Job:
-    return Job(seed=step.number, quick=quick, folder=folder, **step.asked)
+    from gatewise.kernels import status
+
+    return Job(seed=step.number, quick=quick, folder=folder, kernels=str(status()), **step.asked)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

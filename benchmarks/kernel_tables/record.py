@@ -16,6 +16,8 @@ class Job:
         quick: fewer rounds and smaller arrays.
         folder: shared by the processes of a run: built libraries, exported graphs.
         only: what of the part, where it is run in pieces; empty: all.
+        kernels: what the native kernels were when the run began. Without them every way of ours is torch's own, which
+            looks like a result. Empty: it does not matter.
     """
 
     part: str
@@ -25,6 +27,7 @@ class Job:
     quick: bool
     folder: str
     only: str = ""
+    kernels: str = ""
 
     @property
     def path(self) -> Path:

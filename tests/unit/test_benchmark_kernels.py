@@ -379,6 +379,12 @@ def test_a_peer_that_answers_something_else_is_left_out_with_a_reason() -> None:
     assert set(skipped) == {"other", "nan", "absent"}
 
 
+def test_a_process_without_the_kernels_that_the_run_began_with_ends(tmp_path: Path) -> None:
+    job = Job(part="small", threads=1, memory="recycled", seed=0, quick=True, folder=str(tmp_path), kernels="avx10")
+    with pytest.raises(kernels.ProcessFailedError, match="the native kernels were avx10 when the run began, and are"):
+        kernels.in_a_process(job)
+
+
 def test_the_arithmetic_loop_computes_what_it_says(tmp_path: Path) -> None:
     if why := limits.build(tmp_path):
         pytest.skip(why)
