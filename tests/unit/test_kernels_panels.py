@@ -1,6 +1,7 @@
 """Products by panels: sound between guard pages, right through torch, and the block that takes them."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import gatewise
 from gatewise import activations, kernels
-from gatewise.kernels import _panels
+from gatewise.kernels import _block_route, _choice, _panels
 from gatewise.kernels._observed import paths, using
 from gatewise.kernels._operators import register
 
@@ -200,11 +201,24 @@ def test_the_block_says_why_it_does_without() -> None:
 def test_a_choice_leaves_no_copies_of_the_ways_that_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = gatewise.FeedForward(48, 64).eval()
     x = numbers(70, 48)
-    monkeypatch.setattr("gatewise.kernels._block_route.SMALL", 0)
-    with torch.no_grad(), kernels.forced(ffn="blocked"):
-        ours(x)
-    assert ours.packed_bytes == 0
-    with torch.no_grad(), kernels.forced(ffn="panels"):
-        ours(x)
+    seen: list[int] = []
+    answers = iter(["blocked", "panels"])
+
+    def choose(question: str, key: object, candidates: dict[str, Callable[[], object]]) -> str:
+        if question.startswith("linear"):
+            return "torch"
+        for call in candidates.values():
+            call()
+        seen.append(ours.packed_bytes)
+        return next(answers)
+
+    monkeypatch.setattr(_block_route, "SMALL", 0)
+    monkeypatch.setattr(_choice, "known", lambda *_: None)
+    monkeypatch.setattr(_choice, "recall", lambda *_: None)
+    monkeypatch.setattr(_choice, "choose", choose)
     weights = sum(each.nbytes for each in ours.parameters())
-    assert weights <= ours.packed_bytes <= 2 * weights
+    with torch.no_grad():
+        for least, most in ((0, 0), (weights, 2 * weights)):
+            ours(x)
+            assert least <= ours.packed_bytes <= most
+    assert all(each > weights for each in seen)
