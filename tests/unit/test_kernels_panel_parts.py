@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 import gatewise
 from gatewise import activations, kernels
-from gatewise.kernels import _panels
+from gatewise.kernels import _choice, _panels
 from gatewise.kernels._observed import paths, using
 
 pytestmark = pytest.mark.skipif(kernels.status().path is None, reason="the native kernels are absent")
@@ -22,6 +22,14 @@ DTYPES = (torch.float32, torch.bfloat16)
 ROUNDS = 400
 ABSENT = "tensors of float32 expected, or of bfloat16 where the processor has AMX"
 NONE = torch.empty(0)
+
+
+@pytest.fixture(autouse=True)
+def _remembers_nothing() -> Iterator[None]:
+    """A way that one block had to take is not remembered for another of the same sizes, here or in other tests."""
+    _choice.forget()
+    yield
+    _choice.forget()
 
 
 def panel_block(*arguments: Any, **named: Any) -> Tensor:
@@ -222,7 +230,14 @@ def test_what_is_no_block_is_told_in_a_line(path: str) -> None:
             ({"x": x[:, :7]}, f"panels {sizes} are not those of 7 inputs and 70 outputs here"),
             ({"first": other}, f"panels {tuple(other.shape)} are not those of 8 inputs and 70 outputs here"),
             ({"hidden": 200}, f"panels {sizes} are not those of 8 inputs and 200 outputs here"),
-            ({"hidden": -1}, f"panels {sizes} are not those of 8 inputs and -1 outputs here"),
+            (
+                {"hidden": -1, "first": first[:0]},
+                f"panels (0, {sizes[1]}) are not those of 8 inputs and -1 outputs here",
+            ),
+            (
+                {"outputs": -1, "down": down[:0]},
+                f"panels (0, {down.shape[1]}) are not those of 70 inputs and -1 outputs",
+            ),
             ({"hidden": 2**62}, f"panels {sizes} are not those of 8 inputs and {2**62} outputs here"),
             ({"outputs": 200}, f"panels {tuple(down.shape)} are not those of 70 inputs and 200 outputs here"),
             ({"function": NAMES.index("swiglu")}, f"panels {sizes} are not those of 8 inputs and 70 outputs here"),
