@@ -62,8 +62,10 @@ struct PanelCall {
     }
     // Are these the panels of `num` weights of so many inputs and outputs?
     void check_panels(const Array& panels, int64_t num, int64_t cols, int64_t outputs) const {
-        const int64_t count = parts(outputs * num, kernels->outputs), size = kernels->size(cols);
-        if (outputs < 0 || panels.size(0) != count || panels.size(1) != size)
+        constexpr int64_t most = int64_t{1} << 40;  // so that nothing below overflows
+        const bool sane = cols >= 0 && cols < most && outputs >= 0 && outputs < most;
+        const int64_t count = sane ? parts(outputs * num, kernels->outputs) : 0, size = sane ? kernels->size(cols) : 0;
+        if (!sane || panels.size(0) != count || panels.size(1) != size)
             fail(who + ": panels " + shape(panels.v) + " are not those of " + std::to_string(cols) + " inputs and " +
                  std::to_string(outputs) + " outputs here, (" + std::to_string(count) + ", " + std::to_string(size) + ")");
     }

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import gatewise
 from gatewise import activations, kernels
-from gatewise.kernels import _block_route, _choice, _panels
+from gatewise.kernels import _block_route, _choice, _panels, _products
 from gatewise.kernels._observed import paths, using
 from gatewise.kernels._operators import register
 
@@ -196,6 +196,25 @@ def test_the_block_says_why_it_does_without() -> None:
             assert far(ours(x.to(dtype)), stock.double()) < (1e-6 if dtype is torch.float32 else 2e-2)
             assert ours.path_of(x.to(dtype)).startswith(f"{way}: path='panels'")
             assert (ours.packed_bytes > 0) is (way == "panels")
+
+
+@pytest.mark.parametrize("way", ["panels", "packed"])
+def test_what_one_block_cannot_have_is_not_remembered_for_others(way: str) -> None:
+    if way == "packed" and not _products.packable():
+        pytest.skip("oneDNN packs nothing here")
+    x = numbers(20, 12)
+    with torch.inference_mode():
+        gatewise.FeedForward(12, 23, path=way)(x)
+    ours = gatewise.FeedForward(12, 23, path=way)
+    with torch.no_grad():
+        ours(x)
+    assert ours.packed_bytes > 0
+
+
+def test_sizes_beyond_all_memory_are_refused() -> None:
+    op: Any = torch.ops.gatewise.panel_block
+    with pytest.raises(RuntimeError, match="are not those of"):
+        op(torch.ones(2, 8), torch.empty(0, 288), torch.empty(1, 0), 2**63 - 1, 1, NAMES.index("swiglu"))
 
 
 def test_a_choice_leaves_no_copies_of_the_ways_that_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,7 +235,9 @@ def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[st
     if place.path is not None and place.path in (TRAINING if training else INFERENCE):
         why_not = _not_to_be_had(block, place.path, weights, place.dtype)
         if why_not is not None:
-            return _choice.note(place, "blocked"), f"path={place.path!r}, {why_not}"
+            if not any(each.is_inference() for each in weights.present()):  # which a place does not tell
+                _choice.note(place, "blocked")
+            return "blocked", f"path={place.path!r}, {why_not}"
         return _choice.note(place, place.path), f"path={place.path!r}"
     question = "ffn.training" if training else "ffn.inference"
     is_forced = _choice.is_forced("ffn") and bool({"ffn", question} & _choice.asked().keys())
