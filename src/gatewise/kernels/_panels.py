@@ -27,7 +27,9 @@ def define(library: torch.library.Library) -> None:
     one, gate = "Tensor weight, Tensor bias", "Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias"
     block = "Tensor x, Tensor first, Tensor down, int hidden, int outputs, int function, bool high=False"
     for name, inputs in (("panels", one), ("panels_of_gate", gate), ("panel_block", block)):
-        library.define(f"{name}({inputs}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+        # How panels lie depends on the instruction set: those that make them are for real tensors only.
+        tags = (torch.Tag.pt2_compliant_tag,) if name == "panel_block" else ()
+        library.define(f"{name}({inputs}) -> Tensor", tags=tags)
         library.impl(name, torch.library.fallthrough_kernel, "Autograd")
     torch.library.register_fake("gatewise::panel_block", _fake_block, lib=library)
 
@@ -35,6 +37,8 @@ def define(library: torch.library.Library) -> None:
 def _fake_block(x: Tensor, first: Tensor, down: Tensor, hidden: int, outputs: int, *_: Any, **__: Any) -> Tensor:
     if x.dim() != 2 or first.dim() != 2 or down.dim() != 2:
         raise RuntimeError(f"shapes {tuple(x.shape)}, {tuple(first.shape)} and {tuple(down.shape)} do not match")
+    if not x.device == first.device == down.device:
+        raise RuntimeError(f"tensors on {x.device}, {first.device} and {down.device}")
     return x.new_empty(x.shape[0], outputs)
 
 
