@@ -3,11 +3,16 @@
 import json
 import os
 import random
+import shutil
 import signal
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +22,7 @@ from torch import Tensor, nn
 from gatewise.core import GatewiseError
 from gatewise.train import DIAGNOSTICS, TrainPlan, TrainResult
 from gatewise.train._checkpoint import MOMENTS, STATE, WEIGHTS, Checkpoints
+from gatewise.train._checkpoint_lock import LOCK, forget, held
 from gatewise.train._run import TrainRun
 from gatewise.workloads._byte_lm import ByteLMWorkload
 from gatewise.workloads._images import ConvNetWorkload
@@ -71,7 +77,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path: Path) -> 
     assert reached == sorted(reached)
     assert 0 < reached[0] < PLAN.steps
     assert same(weights_of(run_of(folder, diagnostics=diagnostics)), whole)
-    assert [path.name for path in folder.iterdir()] == [f"step-{PLAN.steps:09d}"]
+    assert sorted(path.name for path in folder.iterdir()) == [LOCK, f"step-{PLAN.steps:09d}"]
 
 
 def steps_kept(folder: Path) -> int:
@@ -84,6 +90,57 @@ def test_a_pause_leaves_no_trace(tmp_path: Path, arm: str, pause: int) -> None:
     first = run_of(tmp_path, arm=arm).train(until=pause)
     assert (first.steps, first.final_loss, first.failure) == (pause, None, None)
     assert same(weights_of(run_of(tmp_path, arm=arm)), weights_of(run_of(None, arm=arm)))
+
+
+def holder(folder: str, holds: Any, remove: Any) -> None:
+    with held(Path(folder)):
+        holds.set()
+        if remove.wait(60):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def held_by_another(folder: Path) -> Generator[Any]:
+    """A process that is alone in a folder, until the event is set: then it removes the folder and ends."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    holds, remove = context.Event(), context.Event()
+    process = context.Process(target=holder, args=(str(folder), holds, remove))
+    process.start()
+    try:
+        assert holds.wait(60)
+        yield remove
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_it_waits_for_a_process_that_still_trains_there(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_of(folder).train(until=5)
+    (kept,) = folder.glob("step-*")
+    (kept / STATE).unlink()  # as the other process removes what it no longer needs
+    found: list[Any] = []
+    with held_by_another(folder) as remove:
+        waiting = threading.Thread(target=lambda: found.append(weights_of(run_of(folder))), daemon=True)
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        remove.set()
+        waiting.join(60)
+    assert same(found[0], weights_of(run_of(None)))
+
+
+def test_a_folder_is_held_by_one_process_and_is_free_when_that_was_killed(tmp_path: Path) -> None:
+    with held_by_another(tmp_path):
+        with pytest.raises(GatewiseError, match="another process trains in") as caught, held(tmp_path, patience_s=0):
+            pass
+        assert len(str(caught.value).splitlines()) == 2
+    with held(tmp_path, patience_s=0):
+        pass
+    forget(tmp_path)
+    assert not tmp_path.exists()
+    forget(tmp_path)  # there is nothing to forget
 
 
 def test_a_run_that_has_ended_is_read_and_not_run_again(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import math
 import random
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -188,7 +187,7 @@ def run_training(job: dict[str, Any]) -> Run:
         finish = (lambda model: said.extend(speak(workload, model))) if job.get("speak") else None
         found = training.train(finish=finish).to_json() | {"matching": arm.matching}
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            train.forget(folder)
         more = {
             "implementation": implementation(plan.precision, arm.kernel),
             "learning_rate": training.plan.learning_rate,

@@ -6,6 +6,7 @@ from ._basin import Basin as Basin
 from ._basin import basin as basin
 from ._checkpoint import Checkpoints as Checkpoints
 from ._checkpoint import ways as ways
+from ._checkpoint_lock import forget as forget
 from ._diagnostics import DIAGNOSTICS as DIAGNOSTICS
 from ._efficiency import AtEqualTime as AtEqualTime
 from ._efficiency import SpeedUp as SpeedUp

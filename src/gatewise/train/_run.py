@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils import deterministic
 
 from ._checkpoint import Checkpoints, Kept, check_same, identity, latest, write
+from ._checkpoint_lock import held
 from ._diagnostic import Found, TrainingRun
 from ._diagnostics import DIAGNOSTICS, check_diagnostics
 from ._parallel import Alone
@@ -57,17 +58,18 @@ class TrainRun:
         Where there are checkpoints one is written at the end of either. `finish` is called with the whole model, and
         on the first of several ranks only.
 
-        Raises `GatewiseError` for bad input, and for checkpoints that belong to another run or are damaged.
+        Raises `GatewiseError` for bad input, and for checkpoints that belong to another run, are damaged or are still
+        written by another process.
         """
         last = self.plan.steps if until is None else min(until, self.plan.steps)
-        with _reproducible(self.plan.threads, self.seed):
-            return _Going(self, last).train(progress, finish)
+        with _reproducible(self.plan.threads, self.seed), ExitStack() as ended:
+            return _Going(self, last, ended).train(progress, finish)
 
 
 class _Going:
     """A run while it goes."""
 
-    def __init__(self, run: TrainRun, last: int) -> None:
+    def __init__(self, run: TrainRun, last: int, ended: ExitStack) -> None:
         self.run, self.last, self.started = run, last, time.perf_counter()
         self.before_s = 0.0
         self.curve: list[tuple[int, float]] = []
@@ -81,7 +83,7 @@ class _Going:
         self.saved_at = time.perf_counter()
         self.ways: tuple[str, ...] = ()
         if run.checkpoints is not None:
-            self._resume(run.checkpoints)
+            self._resume(run.checkpoints, ended)
 
     def _made(self) -> tuple[nn.Module, Sequence[Batch], dict[str, str]]:
         """What each process makes for itself, and everything that may be wrong with it."""
@@ -94,10 +96,12 @@ class _Going:
         needed = run.checkpoints is not None or run.processes.size > 1
         return model, workload.heldout_batches()[run.heldout_from : end], identity(run, model) if needed else {}
 
-    def _resume(self, checkpoints: Checkpoints) -> None:
-        kept = self.run.processes.kept(
-            lambda: latest(checkpoints.folder, lambda found: check_same(checkpoints.folder, found, self.identity))
-        )
+    def _resume(self, checkpoints: Checkpoints, ended: ExitStack) -> None:
+        def read() -> Kept | None:
+            ended.enter_context(held(checkpoints.folder))
+            return latest(checkpoints.folder, lambda found: check_same(checkpoints.folder, found, self.identity))
+
+        kept = self.run.processes.kept(read)
         if kept is None:
             return
         self.trainer.restore(kept.weights, kept.moments)
