@@ -2,7 +2,8 @@
 //
 // A panel holds 32 outputs: their biases as float32, then for each 32 inputs two tiles of 16 outputs, pairs of inputs side by
 // side. That of a gate holds 16 of gate's outputs and 16 of up's. x lies in tiles of 32 rows, made up with zeros; within a
-// tile in groups of 32 inputs, also made up with zeros, row by row. Sums are float32, and rounded once.
+// tile in groups of 32 inputs, also made up with zeros, row by row. Sums are float32, and rounded once; the processor takes
+// subnormal inputs for zeros, as in oneDNN's products.
 #pragma once
 #include <string.h>
 
@@ -28,16 +29,21 @@ struct TileRegisters {
         uint16_t bytes[16];
         uint8_t rows[16];
     } before;
+    // In assembly: the intrinsics of older compilers (gcc 12) tell of 8 of the 64 bytes that are read, so that what is written
+    // to the others may be left out.
     TileRegisters() {
-        _tile_storeconfig(&before);
+        __asm__ volatile("sttilecfg %0" : "=m"(before));
         Shape all = {};
         all.palette = 1;
         for (int i = 0; i < 8; ++i) all.bytes[i] = 64, all.rows[i] = SIDE;
-        _tile_loadconfig(&all);
+        __asm__ volatile("ldtilecfg %0" ::"m"(all));
     }
     TileRegisters(const TileRegisters&) = delete;
     TileRegisters& operator=(const TileRegisters&) = delete;
-    ~TileRegisters() { before.palette ? _tile_loadconfig(&before) : _tile_release(); }
+    ~TileRegisters() {
+        if (before.palette) __asm__ volatile("ldtilecfg %0" ::"m"(before));
+        else _tile_release();
+    }
 };
 
 // sums[row half][output half][16][16] += x w, or = where they are the first; meanwhile of each `fetch` lines at `next`.
@@ -76,20 +82,25 @@ GATEWISE_INLINE void add_steps(const uint16_t* x, const uint16_t* w, int64_t ste
 // Calls finish(panel, tile, biases, sums) for panels begin to end and every tile of 32 rows.
 template <class Finish>
 GATEWISE_INLINE void by_panels(const PanelProduct& p, int64_t begin, int64_t end, Finish finish) {
+    if (p.rows <= 0) return;
     alignas(64) float sums[TILES][PAIR * PAIR];
     const TileRegisters registers;
     const int64_t tiles = (p.rows + PAIR - 1) / PAIR, steps = steps_of(p.cols), size = amx_panel_size(p.cols);
-    const int64_t parts = steps ? (steps + STEPS - 1) / STEPS : 1, fetch = (STEP / 32 - 1) / tiles + 1;
-    for (int64_t panel = begin; panel < end; ++panel) {
-        const uint16_t* const head = static_cast<const uint16_t*>(p.panels) + panel * size;
-        const uint16_t* const next = panel + 1 < end ? head + size : head;
-        for (int64_t part = 0; part < parts; ++part) {
-            const int64_t from = steps * part / parts, to = steps * (part + 1) / parts;
-            for (int64_t tile = 0; tile < tiles; ++tile) {
-                const int64_t at = tile * steps + from;
-                add_steps(static_cast<const uint16_t*>(p.x) + at * STEP, head + HEAD + from * STEP, to - from, part == 0,
-                          next + at * fetch * 32, fetch, sums[tile]);
-                if (part + 1 == parts) finish(panel, tile, reinterpret_cast<const float*>(head), sums[tile]);
+    const int64_t together = tiles < TILES ? tiles : TILES, fetch = (STEP / 32 - 1) / together + 1;
+    const int64_t parts = steps ? (steps + STEPS - 1) / STEPS : 1;
+    for (int64_t first = 0; first < tiles; first += TILES) {
+        const int64_t last = first + TILES < tiles ? first + TILES : tiles;
+        for (int64_t panel = begin; panel < end; ++panel) {
+            const uint16_t* const head = static_cast<const uint16_t*>(p.panels) + panel * size;
+            const uint16_t* const next = panel + 1 < end ? head + size : head;
+            for (int64_t part = 0; part < parts; ++part) {
+                const int64_t from = steps * part / parts, to = steps * (part + 1) / parts;
+                for (int64_t tile = first; tile < last; ++tile) {
+                    const uint16_t* x = static_cast<const uint16_t*>(p.x) + (tile * steps + from) * STEP;
+                    const uint16_t* ahead = next + ((tile - first) * steps + from) * fetch * 32;
+                    add_steps(x, head + HEAD + from * STEP, to - from, part == 0, ahead, fetch, sums[tile - first]);
+                    if (part + 1 == parts) finish(panel, tile, reinterpret_cast<const float*>(head), sums[tile - first]);
+                }
             }
         }
     }

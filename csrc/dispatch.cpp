@@ -54,15 +54,7 @@ struct Machine {
         const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
         avx512 = avx2 && (b & f_dq_bw_vl) == f_dq_bw_vl && (low & 0xe6) == 0xe6;
         const unsigned bf16_tile = 1u << 22 | 1u << 24;
-        amx = avx512 && (d & bf16_tile) == bf16_tile && (low & 0x60000) == 0x60000 && allowed();
-    }
-    // Linux keeps the tiles' state only for a process that asks for it: ARCH_REQ_XCOMP_PERM of XTILEDATA.
-    static bool allowed() {
-#if defined(__linux__)
-        return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-#else
-        return false;
-#endif
+        amx = avx512 && (d & bf16_tile) == bf16_tile && (low & 0x60000) == 0x60000;
     }
 };
 #endif
@@ -93,14 +85,27 @@ const InstructionSet* chosen() {
 
 const InstructionSet* in_use = chosen();
 
+#if defined(GATEWISE_AMX)
+// Linux keeps the tiles' state only for a process that asks for it: ARCH_REQ_XCOMP_PERM of XTILEDATA. It is asked when tiles are,
+// for it changes the process: signal stacks have to be larger from then on.
+bool tiles_allowed() {
+#if defined(__linux__)
+    static const bool allowed = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+    return allowed;
+#else
+    return false;
+#endif
+}
+#endif
+
 }  // namespace
 
 const InstructionSet& current() { return *in_use; }
 
 const PanelKernels* panels_of(int precision) {
-    if (precision != bfloat16) return &in_use->kernels->panels;
+    if (precision == float32 || precision == float32_high) return &in_use->kernels->panels;
 #if defined(GATEWISE_AMX)
-    if (in_use->kernels == &kernels_avx512 && available("amx")) return &panels_amx.panels;
+    if (in_use->kernels == &kernels_avx512 && available("amx") && tiles_allowed()) return &panels_amx.panels;
 #endif
     return nullptr;
 }
@@ -119,7 +124,7 @@ PanelKernel hidden_kernel(int function, int precision) {
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised with every change to what Python calls or to the operators that are registered.
-GATEWISE_EXPORT int gatewise_interface() { return 7; }
+GATEWISE_EXPORT int gatewise_interface() { return 8; }
 
 GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
 
@@ -145,6 +150,7 @@ GATEWISE_EXPORT bool gatewise_panels(int precision, int64_t cols, int64_t* outpu
     *outputs = panels->outputs, *group = panels->group, *tile = panels->tile, *size = panels->size(cols);
     return true;
 }
+// These four for a precision that has panels.
 GATEWISE_EXPORT void gatewise_to_tiles(int precision, const gatewise::PanelRows* rows, int64_t begin, int64_t end) {
     gatewise::panels_of(precision)->to_tiles(*rows, begin, end);
 }

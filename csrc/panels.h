@@ -4,7 +4,10 @@
 //
 // x lies in tiles of a few rows, nearly equal in number; within a tile in groups of a vector's width of inputs, row by row:
 // a hidden vector is stored as the next product reads it. The sums of a tile by a panel need two vectors of the panel and one
-// number of each row at a time. A panel stays in the second cache while all tiles go over it; the next is fetched meanwhile.
+// number of each row at a time.
+//
+// All tiles go over a panel a part at a time, which stays in the first cache meanwhile. What comes next is fetched as evenly
+// as can be: the core waits where more lines are asked for at once than it keeps track of.
 #pragma once
 #include <string.h>
 
@@ -14,6 +17,7 @@
 namespace gatewise {
 namespace {
 
+constexpr int64_t LINE = 16;  // numbers in a line of the caches
 // A panel's outputs; rows whose sums fit beside the operands in the registers; such tiles in a block of rows.
 constexpr int PANEL = 2 * Float::width, TILE = Float::width == 16 ? 14 : 6, TILES = Float::width == 16 ? 5 : 12;
 
@@ -30,66 +34,74 @@ int64_t padded(int64_t cols) { return groups(cols) * Float::width; }
 
 #define GATEWISE_ROWS _Pragma("GCC unroll 16") for (int i = 0; i < rows; ++i)
 
-// Inputs whose products are added up before they join the sum, which keeps its rounding small.
-constexpr int64_t PARTIAL = 512;
-// Inputs ahead that a panel is brought from the second cache into the first: 2 to 3 % of a block.
-constexpr int SOON = 8;
+// Inputs of a part of a panel. Their products are added up before they join the sum, which keeps its rounding small.
+constexpr int64_t PART = 128;
+// Inputs ahead that a panel is brought into the first cache (2 to 3 % of a block), and from memory into the second where
+// there is one tile alone; else it is the next part that is.
+constexpr int64_t SOON = 8, AHEAD = 64;
 
-// The sums of a tile by a panel, y[rows][PANEL]; each is taken in one order, from the bias on, whatever stands beside it.
-// With each group of inputs `fetch` lines at `next` are fetched.
+// y[rows][PANEL] += x w, each in one order, whatever stands beside it. With each group of inputs `fetch` lines at `next` are
+// fetched.
 template <int rows>
-[[gnu::noinline]] void sums(const float* x, const float* panel, int64_t cols, const float* next, int64_t fetch, float* y) {
+[[gnu::noinline]] void add_part(const float* x, const float* w, int64_t cols, const float* next, int64_t fetch, float* y) {
     constexpr int width = Float::width;
     Float sum[rows][2];
-    GATEWISE_ROWS Float::load(panel).store(y + i * PANEL), Float::load(panel + width).store(y + i * PANEL + width);
-    panel += PANEL;
-    for (int64_t left = PARTIAL; cols > 0; left = PARTIAL) {
-        GATEWISE_ROWS sum[i][0] = sum[i][1] = Float(0.0f);
-        for (; cols > 0 && left > 0; cols -= width, left -= width, x += rows * width) {
-            for (int64_t line = 0; line < fetch; ++line) __builtin_prefetch(next + line * 16, 0, 2);
-            next += fetch * 16;
-            const int64_t count = cols < width ? cols : width;
-            for (int64_t k = 0; k < count; ++k, panel += PANEL) {
-                __builtin_prefetch(panel + SOON * PANEL, 0, 3), __builtin_prefetch(panel + SOON * PANEL + width, 0, 3);
-                const Float a = Float::load(panel), b = Float::load(panel + width);
-                GATEWISE_ROWS {
-                    const Float one(x[i * width + k]);
-                    sum[i][0] = fma(one, a, sum[i][0]), sum[i][1] = fma(one, b, sum[i][1]);
-                }
+    GATEWISE_ROWS sum[i][0] = sum[i][1] = Float(0.0f);
+    for (; cols > 0; cols -= width, x += rows * width, next += fetch * LINE) {
+        const int64_t count = cols < width ? cols : width;
+        for (int64_t k = 0; k < count; ++k, w += PANEL) {
+            if (k < fetch) __builtin_prefetch(next + k * LINE, 0, 2);
+            if (k + width < fetch) __builtin_prefetch(next + (k + width) * LINE, 0, 2);
+            __builtin_prefetch(w + SOON * PANEL, 0, 3), __builtin_prefetch(w + SOON * PANEL + width, 0, 3);
+            const Float a = Float::load(w), b = Float::load(w + width);
+            GATEWISE_ROWS {
+                const Float one(x[i * width + k]);
+                sum[i][0] = fma(one, a, sum[i][0]), sum[i][1] = fma(one, b, sum[i][1]);
             }
         }
-        GATEWISE_ROWS {
-            float* const total = y + i * PANEL;
-            (Float::load(total) + sum[i][0]).store(total), (Float::load(total + width) + sum[i][1]).store(total + width);
-        }
+    }
+    GATEWISE_ROWS {
+        float* const total = y + i * PANEL;
+        (Float::load(total) + sum[i][0]).store(total), (Float::load(total + width) + sum[i][1]).store(total + width);
     }
 }
 #undef GATEWISE_ROWS
 
-using Sums = void (*)(const float*, const float*, int64_t, const float*, int64_t, float*);
+using AddPart = void (*)(const float*, const float*, int64_t, const float*, int64_t, float*);
 template <int rows>
-struct AllSums {
-    static Sums of(int64_t n) { return n == rows ? sums<rows> : AllSums<rows - 1>::of(n); }
+struct OfRows {
+    static AddPart get(int64_t n) { return n == rows ? add_part<rows> : OfRows<rows - 1>::get(n); }
 };
 template <>
-struct AllSums<0> {
-    static Sums of(int64_t) { return nullptr; }
+struct OfRows<0> {
+    static AddPart get(int64_t) { return nullptr; }
 };
 
-// Calls finish(panel, tile, rows, sums) for panels begin to end and every tile.
+// Calls finish(panel, tile, tiles, sums) for panels begin to end and every tile; a row of sums may be read behind the last.
 template <class Finish>
 GATEWISE_INLINE void by_panels(const PanelProduct& p, int64_t begin, int64_t end, Finish finish) {
-    alignas(64) float y[(TILE + 1) * PANEL] = {};
+    if (p.rows <= 0) return;
+    alignas(64) float y[(TILE * TILES + 1) * PANEL] = {};
     const Tiles tiles(p.rows);
-    const Sums most = AllSums<TILE>::of(tiles.rows(0)), least = AllSums<TILE>::of(tiles.least);
-    const int64_t size = panel_size(p.cols), lines = Float::width * PANEL / 16;
-    const int64_t fetch = lines ? (lines - 1) / tiles.count + 1 : 0, share = groups(p.cols) * fetch * 16;
-    for (int64_t panel = begin; panel < end; ++panel) {
-        const float *w = static_cast<const float*>(p.panels) + panel * size, *next = panel + 1 < end ? w + size : w;
-        for (int64_t tile = 0; tile < tiles.count; ++tile) {
-            const float* x = static_cast<const float*>(p.x) + tiles.start(tile) * padded(p.cols);
-            (tile < tiles.more ? most : least)(x, w, p.cols, next + tile * share, fetch, y);
-            finish(panel, tile, tiles, y);
+    const AddPart most = OfRows<TILE>::get(tiles.rows(0)), least = OfRows<TILE>::get(tiles.least);
+    const int64_t together = tiles.count < TILES ? tiles.count : TILES, ahead = together == 1 ? AHEAD : PART;
+    const int64_t lines = Float::width * PANEL / LINE, fetch = (lines + together - 1) / together;  // of a group of inputs
+    for (int64_t first = 0; first < tiles.count; first += TILES) {
+        const int64_t last = first + TILES < tiles.count ? first + TILES : tiles.count, start = tiles.start(first);
+        for (int64_t panel = begin; panel < end; ++panel) {
+            const float* w = static_cast<const float*>(p.panels) + panel * panel_size(p.cols);
+            for (int64_t i = 0; i < tiles.start(last) - start; ++i) memcpy(y + i * PANEL, w, sizeof(float) * PANEL);
+            w += PANEL;
+            for (int64_t k = 0; k < p.cols; k += PART, w += PART * PANEL) {
+                const int64_t count = p.cols - k < PART ? p.cols - k : PART, share = groups(count) * fetch * LINE;
+                for (int64_t tile = first; tile < last; ++tile) {
+                    const int64_t row = tiles.start(tile);
+                    const float* x = static_cast<const float*>(p.x) + row * padded(p.cols) + k * tiles.rows(tile);
+                    const float* next = w + ahead * PANEL + (tile - first) * share;
+                    (tile < tiles.more ? most : least)(x, w, count, next, fetch, y + (row - start) * PANEL);
+                }
+            }
+            for (int64_t tile = first; tile < last; ++tile) finish(panel, tile, tiles, y + (tiles.start(tile) - start) * PANEL);
         }
     }
 }
@@ -148,6 +160,7 @@ void panel_hidden(const PanelProduct& p, int64_t begin, int64_t end) {
 // Tiles begin to end of the rows of a matrix.
 void panel_tiles(const PanelRows& r, int64_t begin, int64_t end) {
     constexpr int64_t width = Float::width;
+    if (r.rows <= 0) return;
     const Tiles tiles(r.rows);
     for (int64_t tile = begin; tile < end; ++tile) {
         const int64_t start = tiles.start(tile), rows = tiles.rows(tile);

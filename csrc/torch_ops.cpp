@@ -4,6 +4,7 @@
 //   f(Tensor gate, Tensor up, bool high) -> Tensor           f_backward(Tensor grad, Tensor gate, Tensor up, bool high)
 //                                                              -> (Tensor, Tensor)
 //   f.no_grad, f_backward.no_grad                      the same, which autograd passes by
+//   f_high(Tensor x), f_high(Tensor gate, Tensor up)   f.no_grad(..., high=True), with an argument less to hand over
 //   f_out(the same, Tensor(a!) out) -> ()
 //   f_backward_out(the same as f_backward, Tensor(a!) by_x), or by_gate and by_up -> ()
 // and those of torch_few.h and torch_panels.h.
@@ -155,8 +156,8 @@ void run_out(int function, int direction, const char* name, Owned* in, int num_i
         if (kept[i].handle) copy(out[i].handle, kept[i].handle);
 }
 
-enum Kind { plain, no_grad, into, gradient, gradient_no_grad, gradient_into, num_kinds };
-constexpr const char* suffixes[num_kinds] = {"", ".no_grad", "_out", "_backward", "_backward.no_grad", "_backward_out"};
+enum Kind { plain, no_grad, no_grad_high, into, gradient, gradient_no_grad, gradient_into, num_kinds };
+constexpr const char* suffixes[num_kinds] = {"", ".no_grad", "_high", "_out", "_backward", "_backward.no_grad", "_backward_out"};
 
 // The name of an operator, made once.
 const char* operator_name(int function, int kind) {
@@ -180,7 +181,7 @@ void boxed(StableIValue* stack, uint64_t, uint64_t) {
     const int num_in = num_inputs + slope, num_out = slope ? num_inputs : 1;
     Owned in[3], out[2];
     for (int i = 0; i < num_in; ++i) in[i] = take(stack[slope ? (i + 1) % num_in : i]);
-    const bool high = flag(stack[num_in]);
+    const bool high = kind == no_grad_high || flag(stack[num_in]);
     if (given)
         for (int i = 0; i < num_out; ++i) out[i] = take(stack[num_in + 1 + i]);
     (given ? run_out : run)(function, slope ? backward : forward, operator_name(function, kind), in, num_in, high, out,
@@ -190,7 +191,7 @@ void boxed(StableIValue* stack, uint64_t, uint64_t) {
 }
 
 constexpr Boxed operators[num_functions][num_kinds] = {
-#define ALL(name) {boxed<name, plain>, boxed<name, no_grad>, boxed<name, into>, boxed<name, gradient>, boxed<name, gradient_no_grad>, boxed<name, gradient_into>},
+#define ALL(name) {boxed<name, plain>, boxed<name, no_grad>, boxed<name, no_grad_high>, boxed<name, into>, boxed<name, gradient>, boxed<name, gradient_no_grad>, boxed<name, gradient_into>},
 #define SCALAR(name, formula) ALL(name)
 #define GATE(name, formula, clamp) ALL(name)
 #include "functions.def"

@@ -143,6 +143,8 @@ def one(draw: np.random.Generator, arenas: list[Arena], case: Case, label: str) 
     cols = int(
         draw.integers(500, 1100) if draw.random() < 0.1 else draw.integers(0, 20 if draw.random() < 0.4 else 150)
     )
+    if cols < 150 and draw.random() < 0.1:  # more than a block of rows
+        rows = int(draw.integers(80, 600))
     shape = Shape.of(precision, cols)
     if shape is None:
         return

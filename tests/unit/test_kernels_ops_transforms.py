@@ -48,6 +48,8 @@ def test_opcheck(name: str) -> None:
     torch.library.opcheck(op(name), tuple(x))
     torch.library.opcheck(op(name), (*(each.T for each in kept), True), test_utils=quick)
     torch.library.opcheck(getattr(torch.ops.gatewise, name).no_grad, tuple(kept), test_utils=quick)
+    torch.library.opcheck(op(name, "_high"), tuple(kept), test_utils=quick)
+    torch.testing.assert_close(op(name, "_high")(*kept), op(name)(*kept, True), atol=0, rtol=0)
     torch.library.opcheck(op(name, "_backward"), (torch.ones(3, 17), *x))
     backward = getattr(torch.ops.gatewise, f"{name}_backward").no_grad
     torch.library.opcheck(backward, (torch.ones(6, 5), *kept), test_utils=quick)
@@ -92,6 +94,7 @@ def test_vmap(name: str) -> None:
     if len(x) == 2:
         got = torch.vmap(op(name), in_dims=(0, None))(x[0], x[1][0])
         torch.testing.assert_close(got, op(name)(x[0], x[1][0].expand_as(x[0])), atol=0, rtol=0)
+    torch.testing.assert_close(torch.vmap(op(name, "_high"), in_dims=1, out_dims=1)(*x), op(name)(*x, True))
     nested = torch.vmap(torch.vmap(op(name)))(*x)
     torch.testing.assert_close(nested, wanted, atol=0, rtol=0)
 

@@ -22,6 +22,7 @@ class Source(NamedTuple):
     tensor: Tensor
     address: int
     version: int
+    shape: torch.Size
     stride: tuple[int, ...]
     now: Tensor
     then: Tensor
@@ -29,7 +30,7 @@ class Source(NamedTuple):
     @staticmethod
     def of(x: Tensor) -> "Source":
         probe = _probe(x)
-        return Source(x, x.data_ptr(), x._version, x.stride(), probe, probe.clone())
+        return Source(x, x.data_ptr(), x._version, x.shape, x.stride(), probe, probe.clone())
 
 
 Sources = tuple[Source | None, ...]
@@ -49,18 +50,18 @@ class Copies:
         """Are these still the weights that were packed?
 
         An update in place, another tensor in `.data` and other sizes are seen from what torch keeps. A change that
-        hides from torch (`weight.data.mul_(2)`, a numpy view) is seen if it changes one of `PROBES` numbers spread over
-        the weight: any update of a whole weight is, that of a single number may not be.
+        hides from torch (`weight.data.mul_(2)`, a numpy view, a step of a fused optimizer) is seen if it changes one of
+        `PROBES` numbers spread over the weight: any update of a whole weight is, that of a few numbers may not be.
         """
         for each, source in zip(flat, self.sources, strict=True):
             if each is None or source is None:
                 if each is not source:
                     return False
                 continue
-            tensor, address, version, stride, now, then = source
+            tensor, address, version, shape, stride, now, then = source
             if each is not tensor or each.data_ptr() != address or each._version != version:
                 return False
-            if each.stride() != stride or not torch.equal(now, then):
+            if each.shape != shape or each.stride() != stride or not torch.equal(now, then):
                 return False
         return True
 
@@ -113,6 +114,9 @@ class Cache:
 
 
 def _probe(x: Tensor) -> Tensor:
-    """A view of a few numbers, spread over all of x."""
-    line = x.detach().as_strided((x.numel(),), (1,)) if x.is_contiguous() else x.detach().reshape(-1)
-    return line[:: max(1, x.numel() // PROBES)]
+    """A view of a few numbers of x, spread over all of it; of one that is not contiguous along its diagonal."""
+    if x.is_contiguous():
+        return x.detach().as_strided((x.numel(),), (1,))[:: max(1, x.numel() // PROBES)]
+    count = min(PROBES, max(x.shape)) if x.numel() else 0
+    step = sum(stride * (size // count) for size, stride in zip(x.shape, x.stride(), strict=True)) if count else 0
+    return x.detach().as_strided((count,), (step,))

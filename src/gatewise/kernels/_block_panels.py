@@ -13,7 +13,7 @@ from ._block_kept import Cache, Copies, Sources
 from ._blocked import Weights
 from ._functions import names
 
-FEW = 8
+FEW = 1
 """Tokens up to which this is no candidate: reading the weights takes all the time then, in any order."""
 
 

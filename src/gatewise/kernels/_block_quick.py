@@ -54,7 +54,7 @@ class Plan(NamedTuple):
         settings: `_settings()` then.
         slots: dictionaries of the parts, with a name and what stood there.
         parts: the parts' dictionaries and their classes.
-        weights: of which only the dtype can have changed.
+        weights: and their shapes; no more of them than dtype and shape can have changed.
     """
 
     run: Run
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     settings: tuple[object, ...]
     slots: tuple[tuple[dict[str, Any], str, object], ...]
     parts: tuple[tuple[nn.Module, dict[str, Any], type], ...]
-    weights: tuple[Tensor, ...]
+    weights: tuple[tuple[Tensor, torch.Size], ...]
 
 
 def find(block: Block, x: Tensor) -> Run | None:
@@ -81,8 +81,8 @@ def find(block: Block, x: Tensor) -> Run | None:
     for owner, name, what in plan.slots:
         if owner.get(name) is not what:
             return None
-    for weight in plan.weights:
-        if weight.dtype is not x.dtype:  # written to through `.data`
+    for weight, shape in plan.weights:
+        if weight.dtype is not x.dtype or weight.shape != shape:  # written to through `.data`
             return None
     for part, own, kind in plan.parts:
         if type(part) is not kind or changed(own):
@@ -99,7 +99,8 @@ def remember(block: Block, x: Tensor, way: str, place: tuple[object, ...], weigh
         plans.clear()
     slots, parts = _parts(block)
     run = _runs(block, x, way, weights)
-    plans[x.shape, x.dtype] = Plan(run, way, place, _settings(block), slots, parts, tuple(weights.present()))
+    shaped = tuple([(each, each.shape) for each in weights.present()])
+    plans[x.shape, x.dtype] = Plan(run, way, place, _settings(block), slots, parts, shaped)
 
 
 def changed(own: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from torch.nn.modules import module as modules
 
 from gatewise import activations
 
-from . import _block_few, _block_panels, _choice, _cuda, _products
+from . import _block_few, _block_panels, _choice, _cuda, _panels, _products
 from ._autograd import PRIVATE, dual_level, pre_dispatch, tracing
 from ._block_candidates import RECOMPUTE, SAVE, candidates, settled
 from ._block_kept import Cache
@@ -201,7 +201,11 @@ class Place(NamedTuple):
             "dtype": str(self.dtype).removeprefix("torch."),
             "threads": self.threads,
         }
-        return found if self.training else {**found, "pack": self.pack}
+        if self.training:
+            return found
+        if self.dtype is torch.bfloat16:  # which the same kernels have on one processor and not on another
+            found["panels"] = _panels.available(self.dtype)
+        return {**found, "pack": self.pack}
 
 
 def _place(block: Block, x: Tensor, weights: Weights, dtype: torch.dtype, *, training: bool) -> Place:

@@ -40,7 +40,7 @@ class _Way:
         name: of the function.
         stock: without checks.
         op: the operator, for whatever traces or transforms the call.
-        plain: the same where no gradient is recorded.
+        plain: the same where no gradient is recorded, by accuracy.
         record: the same where one is, by accuracy; None where only `op` can.
         out: the operator that writes to `out`.
         small: see `SMALL`.
@@ -49,7 +49,7 @@ class _Way:
     name: str
     stock: Callable[..., Tensor]
     op: Callable[..., Tensor]
-    plain: Callable[..., Tensor]
+    plain: tuple[Callable[..., Tensor], Callable[..., Tensor]]
     record: Recorders | None
     out: Callable[..., None]
     small: int
@@ -61,7 +61,7 @@ def _way(name: str) -> _Way:
         name=name,
         stock=activations.get(name).torch,
         op=packet.default,
-        plain=raw(packet.no_grad),
+        plain=(raw(packet.no_grad), raw(getattr(torch.ops.gatewise, name + "_high").default)),
         record=recorder(name),
         out=getattr(torch.ops.gatewise, name + "_out").default,
         small=SMALL.get(name, 0),
@@ -133,7 +133,7 @@ def _run(way: _Way, inputs: tuple[Tensor, ...], high: bool, grad: bool) -> Tenso
             portable = not high and _compiling() and torch.compiler.is_exporting()
             return way.stock(*inputs) if portable else way.op(*inputs, high)
         if not (grad and torch.is_grad_enabled()):
-            return way.plain(*inputs, high)
+            return way.plain[high](*inputs)
         if not high and (inputs[0].numel() <= way.small or any(each.is_inference() for each in inputs)):
             return way.stock(*inputs)
         return way.op(*inputs, high) if way.record is None else way.record[high](*inputs)
@@ -184,7 +184,7 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
                 and x.is_cpu
                 and not (_compiling() or _transformed() or dual_level() or tracing() or function_modes())
             ):
-                return way.plain(x, True) if high else way.plain(x)
+                return way.plain[high](x)
         except (RuntimeError, AttributeError):
             pass
     if record is not None:  # outside: hooks that it runs may raise, and are not to be run again
@@ -216,7 +216,7 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
                 and up.is_cpu
                 and not (_compiling() or _transformed() or dual_level() or tracing() or function_modes())
             ):
-                return way.plain(gate, up, True) if high else way.plain(gate, up)
+                return way.plain[high](gate, up)
         except (RuntimeError, AttributeError):
             pass
     if record is not None:

@@ -22,6 +22,7 @@ class _Seen:
     weight: Tensor
     version: int
     address: int
+    shape: torch.Size
     sample: Tensor
     numbers: Tensor
     packed: Tensor | None = None
@@ -31,6 +32,7 @@ class _Seen:
             self.weight is weight
             and self.version == weight._version
             and self.address == weight.data_ptr()
+            and self.shape == weight.shape
             and torch.equal(self.sample, self.numbers)
         )
 
@@ -66,5 +68,10 @@ def _look(weight: Tensor) -> _Seen | None:
         return None
     sample = weight.detach().view(-1)[:: max(1, weight.numel() // SAMPLE)]
     return _Seen(
-        weight=weight, version=weight._version, address=weight.data_ptr(), sample=sample, numbers=sample.clone()
+        weight=weight,
+        version=weight._version,
+        address=weight.data_ptr(),
+        shape=weight.shape,
+        sample=sample,
+        numbers=sample.clone(),
     )

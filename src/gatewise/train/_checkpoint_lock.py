@@ -42,9 +42,7 @@ def held(folder: Path, *, patience_s: float = PATIENCE_S) -> Generator[None]:
                 yield
                 return
         if time.monotonic() > until:
-            raise GatewiseError(
-                f"another process trains in {folder}\nwait until it has ended, or give another folder"
-            )
+            raise GatewiseError(f"another process trains in {folder}\nwait until it has ended, or give another folder")
         time.sleep(LOOK_S)
 
 
