@@ -5,6 +5,10 @@
 //     f(x W^T + b) D^T + c of panels, or for a gate f(x G^T + b, x U^T + c) D^T + d; `function` is its place in functions.def.
 //     A block of rows at a time, so that no more of the hidden numbers is ever there.
 #pragma once
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <vector>
 
 #include "dispatch.h"
@@ -36,6 +40,23 @@ Array new_array(const int64_t* sizes, int64_t dims, int32_t type) {
     View like;
     like.dims = dims, like.sizes = sizes;
     return Array(empty(like, strides, type));
+}
+
+// A new matrix that begins where a large page may and asks for such: with panels on them a block of d = 768 and 2 to 8 tokens
+// takes .85 to .89 of the time where it reads its weights from memory. The system may say no, and memory used before stays as
+// it is.
+Array on_large_pages(const int64_t (&sizes)[2], int32_t type, int64_t bytes) {
+    constexpr int64_t page = int64_t{2} << 20;
+    const int64_t total = sizes[0] * sizes[1] * bytes, more = (total + page) / bytes;
+    if (total < page) return new_array(sizes, 2, type);
+    const Array whole = new_array(&more, 1, type);
+    const int64_t skip = -reinterpret_cast<int64_t>(whole.v.data) & (page - 1), strides[2] = {sizes[1], 1};
+#if defined(__linux__)
+    madvise(whole.v.data + skip, total & -page, MADV_HUGEPAGE);
+#endif
+    Tensor found;
+    check(shim.aoti_torch__reinterpret_tensor(whole.tensor.handle, 2, sizes, strides, skip / bytes, &found), "reinterpret");
+    return Array(Owned(found));
 }
 
 // The panels of a dtype, and what checks the tensors of a call to an operator.
@@ -88,7 +109,7 @@ void boxed_panels(StableIValue* stack, int num, const char* name) {
         if (bias.size(0)) p.bias[i] = bias.v.data;
     }
     const int64_t sizes[2] = {parts(p.outputs * num, kernels.outputs), kernels.size(p.cols)};
-    Array panels = new_array(sizes, 2, call.type);
+    Array panels = on_large_pages(sizes, call.type, call.bytes);
     p.panels = panels.v.data;
     parallel(sizes[0], least_of(sizes[1]), [&](int64_t begin, int64_t end) { kernels.to_panels(p, begin, end); });
     stack[0] = give(panels.tensor);

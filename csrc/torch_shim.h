@@ -25,6 +25,8 @@ using Work = void (*)(int64_t begin, int64_t end, void* context);
     X(int32_t, aoti_torch_get_data_ptr, (Tensor, void**))                                                           \
     X(int32_t, aoti_torch_empty_strided,                                                                            \
       (int64_t, const int64_t*, const int64_t*, int32_t, int32_t, int32_t, Tensor*))                                \
+    X(int32_t, aoti_torch__reinterpret_tensor,                                                                      \
+      (Tensor, int64_t, const int64_t*, const int64_t*, int64_t, Tensor*))                                          \
     X(int32_t, aoti_torch_new_tensor_handle, (Tensor, Tensor*))                                                     \
     X(int32_t, torch_call_dispatcher, (const char*, const char*, StableIValue*, uint64_t))                          \
     X(int32_t, torch_parallel_for, (int64_t, int64_t, int64_t, Work, void*))                                        \

@@ -108,7 +108,7 @@ def gradients(function: Callable[..., Tensor], given: list[Tensor]) -> tuple[Ten
 @pytest.mark.parametrize("name", kernels.FUNCTIONS)
 def test_a_graph_recorded_without_a_gradient_has_one(name: str, accuracy: str) -> None:
     given = inputs(name, 40)
-    call = lambda *x: kernels.FUNCTIONS[name](*x, accuracy=accuracy)  # noqa: E731, PLW0108  (without default arguments)
+    call = lambda *x: kernels.FUNCTIONS[name](*x, accuracy=accuracy)  # noqa: E731  (without default arguments)
     with torch.no_grad():
         graph: Any = make_fx(call)(*given)
         traced: Any = torch.jit.trace(call, tuple(given))

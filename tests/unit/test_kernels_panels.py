@@ -26,6 +26,7 @@ ROUNDS = 400
 SIZES = [(1, 1, 1, 1), (3, 385, 77, 5), (70, 33, 100, 48), (71, 16, 32, 31), (200, 40, 17, 90), (5, 600, 20, 3)]
 """Rows, inputs, hidden numbers, outputs."""
 EMPTY = [(0, 5, 4, 3), (4, 0, 4, 3), (2, 5, 0, 3), (2, 5, 4, 0)]
+LARGE_PAGE = 2**21
 NEAR = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
 """Relative to the norm of what is summed."""
 
@@ -115,6 +116,23 @@ def test_rows_beside_layouts_and_threads_change_no_bit(name: str, dtype: torch.d
             assert torch.equal(block(name, x, parts), right)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ["gelu", "swiglu"])
+def test_large_panels_begin_where_a_large_page_may(name: str, dtype: torch.dtype) -> None:
+    if not _panels.available(dtype):
+        pytest.skip(f"no panels of {dtype} here")
+    x, parts = parts_of(name, (17, 1100, 1000, 900), dtype, bias=True)
+    assert far(block(name, x, parts), *exact(name, x, parts)) < NEAR[dtype]
+    large = _panels.panels(parts[0])
+    assert large.nbytes > LARGE_PAGE
+    assert large.data_ptr() % LARGE_PAGE == 0
+    assert large.is_contiguous()
+    assert large.untyped_storage().nbytes() <= large.nbytes + LARGE_PAGE
+    small = _panels.panels(parts[0][:100])
+    assert small.untyped_storage().nbytes() == small.nbytes < LARGE_PAGE
+    assert torch.equal(large[:3], small[:3])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
