@@ -89,3 +89,13 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr("gatewise.study._budget.SLICE_S", 0.1)
     monkeypatch.setattr("gatewise.study._budget.MOST_ROUNDS", 2)
+
+
+@pytest.fixture
+def nothing_chosen() -> Iterator[None]:
+    """No way of computing is chosen yet, nor is one afterwards that this test chose."""
+    from gatewise.kernels import _choice
+
+    _choice.forget()
+    yield
+    _choice.forget()

@@ -1,9 +1,10 @@
 """Copies of weights that are kept between calls are left when the weights are others, however they became so."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
+from test_kernels_block_quick import random
 from torch import Tensor, nn
 
 from gatewise import activations
@@ -12,18 +13,8 @@ from gatewise.kernels._block_route import INFERENCE
 from gatewise.kernels._feedforward import FeedForward
 from gatewise.kernels._linear import Linear
 
+pytestmark = pytest.mark.usefixtures("nothing_chosen")
 DIM, HIDDEN = 32, 64
-
-
-@pytest.fixture(autouse=True)
-def nothing_chosen() -> Iterator[None]:
-    _choice.forget()
-    yield
-    _choice.forget()
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def made(way: str, dtype: torch.dtype = torch.float32) -> FeedForward:

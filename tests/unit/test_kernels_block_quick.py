@@ -1,7 +1,7 @@
 """The short way of a call like one before: it is taken, gives the same, and is left when anything is different."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,12 +18,7 @@ from gatewise.kernels._block_route import INFERENCE
 from gatewise.kernels._choice import forced
 from gatewise.kernels._feedforward import FeedForward
 
-
-@pytest.fixture(autouse=True)
-def nothing_chosen() -> Iterator[None]:
-    _choice.forget()
-    yield
-    _choice.forget()
+pytestmark = pytest.mark.usefixtures("nothing_chosen")
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import threading
 import time
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from gatewise.core import GatewiseError
 from gatewise.train import DIAGNOSTICS, TrainPlan, TrainResult
-from gatewise.train._checkpoint import MOMENTS, STATE, WEIGHTS, Checkpoints
+from gatewise.train._checkpoint import MOMENTS, STATE, WEIGHTS, Checkpoints, drop
 from gatewise.train._checkpoint_lock import LOCK, forget, held
 from gatewise.train._run import TrainRun
 from gatewise.workloads._byte_lm import ByteLMWorkload
@@ -96,7 +95,7 @@ def holder(folder: str, holds: Any, remove: Any) -> None:
     with held(Path(folder)):
         holds.set()
         if remove.wait(60):
-            shutil.rmtree(folder)
+            drop(Path(folder))
 
 
 @contextmanager
@@ -141,6 +140,12 @@ def test_a_folder_is_held_by_one_process_and_is_free_when_that_was_killed(tmp_pa
     forget(tmp_path)
     assert not tmp_path.exists()
     forget(tmp_path)  # there is nothing to forget
+
+
+def test_a_lock_that_cannot_be_made_ends_the_waiting(tmp_path: Path) -> None:
+    (tmp_path / LOCK).symlink_to(tmp_path / "no" / "where")
+    with pytest.raises(GatewiseError, match="another process trains in"), held(tmp_path, patience_s=0):
+        pass
 
 
 def test_a_run_that_has_ended_is_read_and_not_run_again(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def _private() -> Private | None:
 
 
 PRIVATE = _private()
+transformed: Callable[[], bool] = PRIVATE.transforms_active if PRIVATE is not None else lambda: True
+"""Is a transform of torch.func at work, as far as is known?"""
 
 
 def differentiable(

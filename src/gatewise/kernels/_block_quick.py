@@ -15,7 +15,7 @@ from torch.nn.modules import module as modules
 from gatewise import activations
 
 from . import _block_candidates, _block_few, _block_packed, _block_panels, _blocked, _choice
-from ._autograd import PRIVATE, dual_level, function_modes, raw, tracing
+from ._autograd import dual_level, function_modes, raw, tracing, transformed
 from ._block_candidates import Settings
 from ._block_packed import packable
 from ._blocked import Weights
@@ -31,7 +31,6 @@ _num_modes: Any = getattr(_core, "_len_torch_dispatch_stack", None)
 _compiling, _autocast, _records = torch.compiler.is_compiling, torch.is_autocast_enabled, torch.is_grad_enabled
 _threads, _precision = torch.get_num_threads, torch.get_float32_matmul_precision
 _deterministic = torch.are_deterministic_algorithms_enabled
-_transformed = PRIVATE.transforms_active if PRIVATE is not None else lambda: True
 _global_hooks = tuple(
     getattr(_MODULES, f"_global_{which}_hooks") for which in ("forward", "forward_pre", "backward", "backward_pre")
 )
@@ -121,7 +120,7 @@ def _watched() -> bool:
             return True
     return bool(
         _autocast("cpu")
-        or _transformed()
+        or transformed()
         or _num_modes is None
         or _num_modes()
         or dual_level()

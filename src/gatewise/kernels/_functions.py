@@ -14,10 +14,11 @@ from torch import Tensor
 from gatewise import activations
 from gatewise.core import GatewiseError, unknown_name
 
-from ._autograd import PRIVATE, Recorders, dual_level, function_modes, has_tangent, pre_dispatch, raw, tracing
+from ._autograd import Recorders, dual_level, function_modes, pre_dispatch, raw, tracing, transformed
 from ._library import status
 from ._memory import overlaps
 from ._operators import missing, recorder, register
+from ._out import check_out
 
 Accuracy = Literal["default", "high"]
 ACCURACIES = ("default", "high")
@@ -72,7 +73,6 @@ _WAYS = {name: _way(name) for name in register()}
 _QUICK = status().instruction_set != "plain"  # those are there to be right everywhere: torch is several times quicker
 _records = torch.is_grad_enabled
 _compiling = torch.compiler.is_compiling
-_transformed = PRIVATE.transforms_active if PRIVATE is not None else lambda: True
 
 
 def names() -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _torchs(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
 
 def watched() -> bool:
     """Has torch's dispatcher to see the whole operator, for a compiler, a tracer, a transform or forward mode?"""
-    return _compiling() or _transformed() or dual_level() or tracing() or pre_dispatch()
+    return _compiling() or transformed() or dual_level() or tracing() or pre_dispatch()
 
 
 def _recorder(way: _Way, high: bool, *inputs: Tensor) -> Callable[..., Tensor] | None:
@@ -182,7 +182,7 @@ def _scalar(name: str, x: Tensor, accuracy: str, out: Tensor | None) -> Tensor:
                 (high or _QUICK)
                 and x.dtype in _DTYPES
                 and x.is_cpu
-                and not (_compiling() or _transformed() or dual_level() or tracing() or function_modes())
+                and not (_compiling() or transformed() or dual_level() or tracing() or function_modes())
             ):
                 return way.plain[high](x)
         except (RuntimeError, AttributeError):
@@ -214,7 +214,7 @@ def _gate(name: str, gate: Tensor, up: Tensor, accuracy: str, out: Tensor | None
                 and gate.dtype in _DTYPES
                 and gate.is_cpu
                 and up.is_cpu
-                and not (_compiling() or _transformed() or dual_level() or tracing() or function_modes())
+                and not (_compiling() or transformed() or dual_level() or tracing() or function_modes())
             ):
                 return way.plain[high](gate, up)
         except (RuntimeError, AttributeError):
@@ -263,7 +263,7 @@ def into(name: str, inputs: tuple[Tensor, ...], high: bool, out: Tensor) -> Tens
     first = inputs[0]
     if not first.is_floating_point():
         return _torchs(name, inputs)  # which refuses it
-    _check_out(name, inputs, out)
+    check_out(name, inputs, out)
     way = _WAYS.get(name)
     if way is None or not first.is_cpu or first.dtype not in _DTYPES:
         return _copied(name, inputs, _torchs(name, inputs), out)
@@ -277,27 +277,9 @@ def into(name: str, inputs: tuple[Tensor, ...], high: bool, out: Tensor) -> Tens
 
 
 def _unwritten(name: str, why: str) -> GatewiseError:
-    if _transformed():
+    if transformed():
         why = f"{name}: out= cannot be written to under this transform of torch.func; leave it out"
     return GatewiseError(why)
-
-
-def _check_out(name: str, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-    first = inputs[0]
-    if not isinstance(out, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise GatewiseError(f"{name}: out must be a tensor, got {type(out).__name__}")
-    for each in (*inputs, out):
-        if each.is_nested or each.layout != torch.strided:
-            raise GatewiseError(f"{name}: out= is for dense tensors, got {'nested' if each.is_nested else each.layout}")
-    if out.shape != first.shape or out.dtype != first.dtype:
-        wanted, got = f"{list(first.shape)} of {first.dtype}", f"{list(out.shape)} of {out.dtype}"
-        raise GatewiseError(f"{name}: out must be {wanted}, got {got}")
-    if out.device != first.device:
-        raise GatewiseError(f"{name}: out must be on {first.device}, got {out.device}")
-    if torch.is_grad_enabled() and any(each.requires_grad for each in (*inputs, out)):
-        raise GatewiseError(f"{name}: out= records no gradient; leave it out, or call under torch.no_grad()")
-    if dual_level() and (_transformed() or any(has_tangent(each) for each in (*inputs, out))):
-        raise GatewiseError(f"{name}: out= carries no forward-mode derivative; leave it out")
 
 
 def _copied(name: str, inputs: tuple[Tensor, ...], result: Tensor, out: Tensor) -> Tensor:
@@ -391,7 +373,7 @@ def swiglu_clamped(
     result = activations.swiglu_clamped(gate, up, limit, alpha)
     if out is None:
         return result
-    _check_out("swiglu_clamped", (gate, up), out)
+    check_out("swiglu_clamped", (gate, up), out)
     return _copied("swiglu_clamped", (gate, up), result, out)
 
 

@@ -156,7 +156,7 @@ def write(checkpoints: Checkpoints, kept: Kept) -> Path:
             _force(path)
         target = folder / f"step-{kept.done:09d}"
         if target.exists():  # a damaged one of the same step, which was passed over
-            _drop(target)
+            drop(target)
         unfinished.rename(target)
         _force(folder)
     except OSError as error:
@@ -164,7 +164,7 @@ def write(checkpoints: Checkpoints, kept: Kept) -> Path:
         raise GatewiseError(f"cannot write a checkpoint to {folder}: {error.strerror or error}") from error
     for other in folder.iterdir():
         if other != target and other.name.startswith((_UNFINISHED, _OLD, "step-")):
-            _drop(other)
+            drop(other)
     return target
 
 
@@ -176,8 +176,8 @@ def _force(path: Path) -> None:
         os.close(handle)
 
 
-def _drop(path: Path) -> None:
-    """Remove a checkpoint under another name, so that half of one never stands under its own."""
+def drop(path: Path) -> None:
+    """Remove a checkpoint, or a folder of them, under another name, so that half of one never stands under its own."""
     aside = path if path.name.startswith((_OLD, _UNFINISHED)) else path.with_name(f"{_OLD}{uuid.uuid4().hex}")
     if aside != path:
         path.rename(aside)

@@ -5,14 +5,15 @@ nobody wants them, and what they write and remove until then must not be read ha
 """
 
 import os
-import shutil
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from gatewise.core import GatewiseError
+
+from ._checkpoint import drop
 
 LOCK = ".lock"
 PATIENCE_S = 60.0
@@ -23,7 +24,7 @@ LOOK_S = 0.1
 
 @contextmanager
 def held(folder: Path, *, patience_s: float = PATIENCE_S) -> Generator[None]:
-    """Be the only one that trains in a folder, which is made. It may be removed meanwhile, by whoever holds it.
+    """Be the only one that trains in a folder, which is made. Whoever holds it may take it away, all at once.
 
     Where the system or the file system cannot lock, nothing is held. Raises `GatewiseError` where another process still
     trains there after `patience_s`, or where the folder cannot be written.
@@ -33,12 +34,13 @@ def held(folder: Path, *, patience_s: float = PATIENCE_S) -> Generator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = (folder / LOCK).open("ab")
-        except FileNotFoundError:
-            continue  # the holder removed the folder between the two
         except OSError as error:
-            raise GatewiseError(f"cannot write a checkpoint to {folder}: {error.strerror or error}") from error
-        with file:
-            if _locked(file) and _stands(folder, file):
+            came_or_went = isinstance(error, (FileNotFoundError, FileExistsError))
+            if not came_or_went or (folder.exists() and not folder.is_dir()):
+                raise GatewiseError(f"cannot write a checkpoint to {folder}: {error.strerror or error}") from error
+            file = nullcontext()  # the holder removes the folder just now
+        with file as opened:
+            if opened is not None and _locked(opened) and _stands(folder, opened):
                 yield
                 return
         if time.monotonic() > until:
@@ -69,7 +71,10 @@ def _stands(folder: Path, file: BinaryIO) -> bool:
 
 
 def forget(folder: Path) -> None:
-    """Remove a run's checkpoints once no other process reads them; what cannot be removed stays."""
+    """Remove a run's checkpoints once no other process reads them; what cannot be removed stays.
+
+    The folder goes as one, its lock with it: who waits for that makes a new one, and finds nothing half-removed.
+    """
     if folder.is_dir():
-        with held(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        with held(folder), suppress(OSError):
+            drop(folder)
