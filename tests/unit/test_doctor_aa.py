@@ -235,7 +235,8 @@ def two_lines(folder: Path) -> bytes:
     return (folder / FILE).read_bytes()
 
 
-def test_a_half_written_last_line_is_cut(tmp_path: Path) -> None:
+def test_a_half_written_last_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.25, 0.25, 0.25))  # the one fact of a line that changes by itself
     whole = two_lines(tmp_path)
     second = whole.index(b"\n") + 1
     for kept in (1, 2, 40, len(whole) - second - 2):
