@@ -6,7 +6,12 @@ from torch import Tensor
 
 from gatewise import activations
 from gatewise.kernels import _block_route, _choice
+from gatewise.kernels._choice_file import Choice
 from gatewise.kernels._feedforward import FeedForward
+
+
+def answered(chosen: str, dear: tuple[str, ...], **times_s: float) -> Choice:
+    return Choice(question="ffn.training", key=(), chosen=chosen, source="measured", times_s=times_s, dear=dear)
 
 
 def random(*shape: int) -> Tensor:
@@ -22,12 +27,19 @@ def test_what_is_kept_decides_where_recomputing_is_cheap(monkeypatch: pytest.Mon
     x = random(20, 12)
     monkeypatch.setattr(_block_route, "SMALL", 0)
     monkeypatch.setattr(_choice, "known", lambda question, key: "save")
-    for times, wanted in (
-        ({"torch": 1.0, "save": 0.8, "recompute": 1.04}, "recompute: keeps 0 MiB less, in 1.04 of the stock"),
-        ({"torch": 1.0, "save": 0.8, "recompute": 1.2}, "save: measured; recompute, which keeps 0 MiB less, takes 1.2"),
-        ({}, "save: measured"),
+    for found, wanted in (
+        (
+            answered("save", (), torch=1.0, save=0.8, recompute=1.04),
+            "recompute: keeps 0 MiB less, in 1.04 of the stock",
+        ),
+        (
+            answered("save", ("recompute",), torch=1.0, save=0.8, recompute=1.2),
+            "save: measured; recompute, which keeps 0 MiB less, takes 1.2",
+        ),
+        (answered("save", (), save=0.8, recompute=0.84), "recompute: keeps 0 MiB less, in 1.05 of"),  # torch raised
+        (answered("save", (), torch=1.0, save=0.8), "save: measured"),
     ):
-        monkeypatch.setattr(_block_route, "settled", lambda question, key, times=times: times)
+        monkeypatch.setattr(_choice, "measured", lambda question, key, found=found: found)
         for save_bytes, way in ((20 * 2 * 19 * 4, "save: measured"), (20 * 2 * 19 * 4 - 1, wanted)):
             _choice.forget()
             ours.save_bytes = save_bytes
@@ -41,13 +53,13 @@ def test_save_is_preferred_where_it_costs_little(way: str, monkeypatch: pytest.M
     x = random(20, 12)
     monkeypatch.setattr(_block_route, "SMALL", 0)
     monkeypatch.setattr(_choice, "known", lambda question, key: way)
-    for save_s, wanted in (
-        (1.0, f"save: keeps less than {way}, in 1.00 of its time"),
-        (1.04, f"save: keeps less than {way}, in 1.04 of its time"),
-        (1.06, f"{way}: measured"),
+    for dear, save_s, wanted in (
+        ((), 1.0, f"save: keeps less than {way}, in 1.00 of its time"),
+        ((), 1.06, f"save: keeps less than {way}, in 1.06 of its time"),  # which was not shown
+        (("save",), 1.06, f"{way}: measured"),
     ):
-        times = {"torch": 1.0, "native": 1.0, "save": save_s, "recompute": 2.0}
-        monkeypatch.setattr(_block_route, "settled", lambda question, key, times=times: times)
+        found = answered(way, dear, torch=1.0, native=1.0, save=save_s, recompute=2.0)
+        monkeypatch.setattr(_choice, "measured", lambda question, key, found=found: found)
         _choice.forget()
         assert ours.path_of(x) == wanted
         with torch.no_grad():

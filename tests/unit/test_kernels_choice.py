@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from planted_clocks import Planted, plant
 
 from gatewise.kernels import _choice, _choice_file
-from gatewise.kernels._choice_timing import GAIN, ROUNDS, compare
+from gatewise.kernels._choice_timing import GAIN, ROUNDS, Price, compare
 
 KEY = {"rows": 8, "dtype": "float32"}
 
@@ -108,6 +108,53 @@ def test_a_bounded_number_of_rounds_in_random_order(stock: float, other: float, 
     assert found.chosen == ("onednn" if other <= stock * (1 - GAIN) else "torch")
 
 
+PRICES = {"less": Price(1.05), "least": Price(1.05, of="torch")}
+
+
+@pytest.mark.parametrize(
+    ("less", "least", "dear", "rounds"),
+    [
+        (1.04, 1.04, (), 3),
+        (1.2, 1.2, ("less", "least"), 7),
+        (1.0, 1.2, ("least",), 7),
+        ([1.2] * 6 + [1.0] * 60, 1.0, (), 7),  # a first call and three rounds of noise, and what came then
+    ],
+)
+def test_a_price_is_shown_and_not_guessed(
+    less: float | list[float], least: float, dear: tuple[str, ...], rounds: int
+) -> None:
+    planted = Planted({"torch": 1.0, "less": less, "least": least})
+    found = compare(planted.candidates(), clock=planted.clock, prices=PRICES)
+    assert (found.chosen, found.dear, found.rounds) == ("torch", dear, rounds)
+
+
+def test_a_price_is_of_the_quickest_or_of_the_one_that_it_names() -> None:
+    planted = Planted({"torch": 1.0, "quick": 0.9, "less": 1.0, "least": 1.0})
+    found = compare(planted.candidates(), clock=planted.clock, prices=PRICES)
+    assert (found.chosen, found.dear) == ("quick", ("less",))
+    planted = Planted({"torch": 1.0, "less": 0.7, "least": 0.8})
+    assert compare(planted.candidates(), clock=planted.clock, prices=PRICES).dear == ()
+
+
+def test_a_price_that_stays_in_doubt_is_not_called_dear() -> None:
+    planted = Planted({"torch": 1.0, "less": [1.2, 1.2, 1.0]})
+    found = compare(planted.candidates(), clock=planted.clock, prices=PRICES)
+    assert (found.dear, found.rounds) == ((), 7)
+    quick = Planted({"torch": 0.01, "less": [0.012, 0.012, 0.01]})
+    assert compare(quick.candidates(), clock=quick.clock, prices=PRICES).rounds <= 40
+
+
+def test_what_is_dear_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = plant(monkeypatch, torch=0.010, less=0.020)
+    _choice.choose("q", KEY, planted.candidates(), PRICES)
+    new_process()
+    assert _choice.measured("q", KEY) is None
+    assert _choice.known("q", KEY) == "torch"
+    found = _choice.measured("q", KEY)
+    assert found is not None
+    assert (found.dear, found.source) == (("less",), "cached")
+
+
 def test_every_round_has_each_candidate_once_and_orders_differ() -> None:
     planted = Planted({"a": 0.03, "b": 0.03, "c": 0.03})
     compare(planted.candidates(), clock=planted.clock, order=random.Random(1))
@@ -165,11 +212,12 @@ def test_another_key_number_of_threads_or_machine_is_another_question(monkeypatc
         "{",
         "[]",
         "null",
-        '{"schema": "gatewise.choices/4"}',
-        '{"schema": "gatewise.choices/9", "machine": {}, "choices": []}',
-        '{"schema": "gatewise.choices/4", "machine": MACHINE, "choices": [{"question": "q"}]}',
-        '{"schema": "gatewise.choices/4", "machine": MACHINE, "choices": 3}',
-        '{"schema": "gatewise.choices/4", "machine": MACHINE, "choices": [{"question": "q", "times_s": 1}]}',
+        '{"schema": "SCHEMA"}',
+        '{"schema": "gatewise.choices/999", "machine": MACHINE, "choices": []}',
+        '{"schema": "SCHEMA", "machine": {}, "choices": []}',
+        '{"schema": "SCHEMA", "machine": MACHINE, "choices": [{"question": "q"}]}',
+        '{"schema": "SCHEMA", "machine": MACHINE, "choices": 3}',
+        '{"schema": "SCHEMA", "machine": MACHINE, "choices": [{"question": "q", "times_s": 1}]}',
         "\x00\xff",
     ],
 )
@@ -179,7 +227,8 @@ def test_a_broken_file_is_begun_anew_with_a_reason(
     planted = plant(monkeypatch, torch=0.010, onednn=0.005)
     _choice.choose("q", KEY, planted.candidates())
     path = the_file(tmp_path)
-    path.write_text(content.replace("MACHINE", json.dumps(_choice_file.machine())), encoding="latin-1")
+    content = content.replace("SCHEMA", _choice_file.SCHEMA).replace("MACHINE", json.dumps(_choice_file.machine()))
+    path.write_text(content, encoding="latin-1")
     new_process()
     assert _choice.known("q", KEY) is None
     reason = _choice_file.status().reason

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from . import _block_few, _block_packed, _block_panels, _blocked, _choice, _linear_questions
+from . import _block_few, _block_packed, _block_panels, _blocked, _linear_questions
 from ._block_kept import Cache
 from ._block_packed import packable
 from ._blocked import Recipe, Ways, Weights
@@ -83,15 +83,6 @@ def _training(
         "save": both_ways(lambda: training_call(block, "save", rows, leaves)),
         "recompute": both_ways(lambda: training_call(block, "recompute", rows, leaves)),
     }
-
-
-def settled(question: str, key: Mapping[str, object]) -> Mapping[str, float]:
-    """The times in seconds that a question was answered by; empty where it was not measured."""
-    wanted = dict(key)
-    for each in _choice.choices():
-        if each.question == question and dict(each.key) == wanted:
-            return each.times_s
-    return {}
 
 
 def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tensor:

@@ -1,7 +1,5 @@
 """Which way a feed-forward block takes for a call, and why; the ways themselves are `_blocked` and `_block_packed`."""
 
-from collections.abc import Mapping
-from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,11 +11,13 @@ from gatewise import activations
 
 from . import _block_few, _block_panels, _choice, _cuda, _panels, _products
 from ._autograd import PRIVATE, dual_level, pre_dispatch, tracing
-from ._block_candidates import RECOMPUTE, SAVE, candidates, settled
+from ._block_candidates import RECOMPUTE, SAVE, candidates
 from ._block_kept import Cache
 from ._block_packed import packable
 from ._block_quick import changed
 from ._blocked import Weights
+from ._choice_file import Choice
+from ._choice_timing import Price
 from ._linear import Linear
 from ._linear_questions import MOST_BITS
 from ._modules import Activation, GatedUnit
@@ -30,6 +30,8 @@ SMALL = 2**20
 """Multiplications of a block up to which nothing is measured: Python's share of the time leaves nothing to win."""
 PRICE = 1.05
 """How much longer a training step may take for the sake of memory."""
+PRICES = {"save": Price(PRICE), "recompute": Price(PRICE, of="torch")}
+"""`save` is measured against the quickest way, for it keeps little less; `recompute` against the stock block."""
 
 _TENSORS = (Tensor, nn.Parameter)
 _LINEARS = (nn.Linear, Linear)
@@ -256,13 +258,16 @@ def _chosen(block: Block, x: Tensor, weights: Weights, place: Place) -> tuple[st
         around = watched()
         if around is not None and not is_forced:
             return "native", f"{around}, nothing is measured"
-        way = _choice.choose(question, key, candidates(block, x, weights, place.dtype, training=training))
+        way = _choice.choose(question, key, candidates(block, x, weights, place.dtype, training=training), PRICES)
         block.cache.drop()  # the copies that the other ways made
     if is_forced:
         return _choice.note(place, way), "forced"
     if not training:
         return _choice.note(place, way), "measured"
-    way, why = _thrifty(way, _kept_bytes(x, weights, place.dtype) if place.much else 0, settled(question, key))
+    found = _choice.measured(question, key)
+    if found is None:  # nothing was measured, so that nothing speaks for another way
+        return _choice.note(place, way), "nothing could be measured"
+    way, why = _thrifty(found, _kept_bytes(x, weights, place.dtype) if place.much else 0)
     return _choice.note(place, way), why
 
 
@@ -277,16 +282,17 @@ def _not_to_be_had(block: Block, way: str, weights: Weights, dtype: torch.dtype)
     return None
 
 
-def _thrifty(way: str, kept_bytes: int, times_s: Mapping[str, float]) -> tuple[str, str]:
-    """The measured way of training, or one that keeps less and costs little: `save`; where that would keep much
-    (`kept_bytes`, else 0) `recompute`. And why."""
-    why = "measured"
-    if way in ("torch", "native") and times_s.get("save", inf) <= PRICE * times_s[way]:
+def _thrifty(found: Choice, kept_bytes: int) -> tuple[str, str]:
+    """The measured way of training, or one that keeps less and was not shown to be dear: `save`; where that would keep
+    much (`kept_bytes`, else 0) `recompute`. And why."""
+    way, why, times_s = found.chosen, "measured", found.times_s
+    if way in ("torch", "native") and "save" in times_s and "save" not in found.dear:
         way, why = "save", f"keeps less than {way}, in {times_s['save'] / times_s[way]:.2f} of its time"
     if not kept_bytes or way == "recompute" or "recompute" not in times_s:
         return way, why
-    price = times_s["recompute"] / times_s["torch"]
+    stock = next(iter(times_s))
+    price = f"{times_s['recompute'] / times_s[stock]:.2f} of the stock block's time"
     less = kept_bytes * (SAVE - RECOMPUTE) // SAVE >> 20
-    if price > PRICE:
-        return way, f"{why}; recompute, which keeps {less} MiB less, takes {price:.2f} of the stock block's time"
-    return "recompute", f"keeps {less} MiB less, in {price:.2f} of the stock block's time"
+    if "recompute" in found.dear:
+        return way, f"{why}; recompute, which keeps {less} MiB less, takes {price}"
+    return "recompute", f"keeps {less} MiB less, in {price}"

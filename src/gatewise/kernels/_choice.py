@@ -27,7 +27,7 @@ from gatewise.core import GatewiseError, unknown_name
 
 from . import _choice_file
 from ._choice_file import Choice, Key
-from ._choice_timing import Clock, Timing, compare
+from ._choice_timing import Clock, Price, Timing, compare
 
 FORCE = "GATEWISE_CHOOSE"
 """Environment variable: `question=way,...`, taken without measuring."""
@@ -59,7 +59,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def choose(question: str, key: Mapping[str, object], candidates: Mapping[str, Callable[[], object]]) -> str:
+def choose(
+    question: str,
+    key: Mapping[str, object],
+    candidates: Mapping[str, Callable[[], object]],
+    prices: Mapping[str, Price] | None = None,
+) -> str:
     """The name of the candidate to take for `question` at `key`.
 
     Args:
@@ -68,6 +73,8 @@ def choose(question: str, key: Mapping[str, object], candidates: Mapping[str, Ca
             Times are of the processor where that is 1 (and `device`, if there, is `cpu`), else of the wall clock.
         candidates: each computes the same thing once; the stock one first. They must not write to what anybody else
             reads: they are called many times, with no gradient recorded and autocast off.
+        prices: of candidates that the caller may take for another reason than their time; `measured` says which of
+            them were shown to take more.
 
     Raises `GatewiseError` where a way is forced that nobody knows, and what a candidate raises when all of them raise.
     """
@@ -88,7 +95,7 @@ def choose(question: str, key: Mapping[str, object], candidates: Mapping[str, Ca
         found = known(question, key)  # another thread may have measured meanwhile
         if found is not None and found in candidates:
             return found
-        timing = _measure(candidates, settled)
+        timing = _measure(candidates, settled, prices)
         choice = Choice(
             question=question,
             key=settled,
@@ -96,6 +103,7 @@ def choose(question: str, key: Mapping[str, object], candidates: Mapping[str, Ca
             source="measured",
             times_s=timing.times_s,
             rounds=timing.rounds,
+            dear=timing.dear,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             note="; ".join(filter(None, (timing.note, UNDECIDED if timing.undecided else None))) or None,
         )
@@ -137,6 +145,11 @@ def note(place: tuple[object, ...], way: str) -> str:
 def choices() -> tuple[Choice, ...]:
     """What this process was told, measured and forced, in the order of the questions: for records."""
     return tuple(sorted([*_answers.values(), *_as_told.values()], key=_choice_file.order))
+
+
+def measured(question: str, key: Mapping[str, object]) -> Choice | None:
+    """What a question was answered by, where this process was told and no way is forced."""
+    return _answers.get((question, _settled(key))) if _wanted(question) is None else None
 
 
 def forget(*, stored: bool = False) -> None:
@@ -266,11 +279,11 @@ def _unmeasurable() -> str | None:
     return "torch compiles the program" if torch.compiler.is_compiling() else watched()
 
 
-def _measure(candidates: Mapping[str, Callable[[], object]], key: Key) -> Timing:
+def _measure(candidates: Mapping[str, Callable[[], object]], key: Key, prices: Mapping[str, Price] | None) -> Timing:
     import torch
 
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-        return compare(candidates, clock=clock_for(dict(key)))
+        return compare(candidates, clock=clock_for(dict(key)), prices=prices)
 
 
 def clock_for(key: Mapping[str, object]) -> Clock:

@@ -24,7 +24,7 @@ from ._library import status as native_status
 
 FOLDER = "GATEWISE_CACHE"
 """Environment variable: the folder of the file, or `off`."""
-SCHEMA = "gatewise.choices/5"
+SCHEMA = "gatewise.choices/6"
 LIMITS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 """Environment variables that make a machine another one to torch's libraries."""
 
@@ -43,6 +43,7 @@ class Choice:
         source: `measured` in this process, `cached` from an earlier one, `forced`, or `only` where there is one way.
         times_s: median seconds a call of each candidate; empty where nothing was measured.
         rounds: how often each was timed.
+        dear: those that are taken for another reason than time, and were shown to take more than that is worth.
         at: when it was measured, in ISO 8601.
         forced: the way that was asked for, where one was.
         note: what else there is to say: a candidate that failed, a forced way that is not there.
@@ -54,13 +55,14 @@ class Choice:
     source: str
     times_s: Mapping[str, float] = field(default_factory=dict[str, float])
     rounds: int = 0
+    dear: tuple[str, ...] = ()
     at: str | None = None
     forced: str | None = None
     note: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """As data for a record."""
-        return {**asdict(self), "key": dict(self.key), "times_s": dict(self.times_s)}
+        return {**asdict(self), "key": dict(self.key), "times_s": dict(self.times_s), "dear": list(self.dear)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +199,7 @@ def _choice(data: Mapping[str, Any]) -> Choice:
         source="measured",
         times_s=times,
         rounds=int(data["rounds"]),
+        dear=tuple(str(each) for each in data["dear"]),
         at=None if data["at"] is None else str(data["at"]),
         note=None if data["note"] is None else str(data["note"]),
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb, inf
 from statistics import median
+from typing import NamedTuple
 
 BUDGET_S = 0.4
 """About how long one question may be measured for, beyond its first calls."""
@@ -19,8 +20,18 @@ SAMPLE_S = 5e-3
 """What a reading should take at least: quicker candidates are called several times a reading."""
 GAIN = 0.02
 """The share of the stock time that another candidate must save to be worth taking."""
+SHOWN = 7
+"""So many rounds are timed, whatever it costs, of a candidate that seems to take more than its price: the fewest that
+can show it (each of them does)."""
 
 Clock = Callable[[], float]
+
+
+class Price(NamedTuple):
+    """What a candidate may take, as a share of another's time: of the chosen one's where `of` is None."""
+
+    most: float
+    of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +39,8 @@ class Timing:
     """The quickest candidate, the median time of a call of each in seconds, and how many rounds were timed.
 
     `note` says which candidates raised and were left out. `undecided`: another candidate was quicker in the median, but
-    not in enough rounds, so that the stock one was taken for want of evidence.
+    not in enough rounds, so that the stock one was taken for want of evidence. `dear`: those that took more than their
+    price in more rounds than chance would allow.
     """
 
     chosen: str
@@ -36,10 +48,15 @@ class Timing:
     times_s: dict[str, float] = field(default_factory=dict[str, float])
     rounds: int = 0
     note: str | None = None
+    dear: tuple[str, ...] = ()
 
 
 def compare(
-    candidates: Mapping[str, Callable[[], object]], *, clock: Clock, order: random.Random | None = None
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    clock: Clock,
+    order: random.Random | None = None,
+    prices: Mapping[str, Price] | None = None,
 ) -> Timing:
     """Time the candidates against the first, the stock one.
 
@@ -49,9 +66,12 @@ def compare(
     much quicker in the median but not in enough rounds, the rounds go on with it alone, and it is looked at again each
     time that their number has doubled. A candidate that raises is left out.
 
+    A candidate with a price is one that the caller takes for another reason than time, unless it is dear. Where it
+    seems to be, it goes on for `SHOWN` rounds at least, and further as above: a few rounds of noise are no reason to
+    leave it.
+
     Raises what the first candidate raised when all of them raise.
     """
-    shuffled = order or random.Random()
     first_s, failed = _first_calls(candidates, clock)
     left = [name for name in candidates if name in first_s]
     if not left:
@@ -59,28 +79,94 @@ def compare(
     note = "; ".join(f"{name} failed: {_line(error)}" for name, error in failed.items()) or None
     if len(left) == 1:
         return Timing(chosen=left[0], note=note)
-    calls = {name: max(1, min(1000, round(SAMPLE_S / max(first_s[name], 1e-9)))) for name in left}
-    one_round_s = sum(first_s[name] * calls[name] for name in left)
-    rounds = max(ROUNDS[0], min(ROUNDS[1], int(BUDGET_S / max(one_round_s, 1e-9))))
-    seen: dict[str, list[float]] = {name: [] for name in left}
-
-    def race(names: Sequence[str], upto: int, seconds: float) -> None:
-        start = clock()
-        while len(seen[left[0]]) < upto and clock() - start <= seconds:
-            for name in shuffled.sample(names, len(names)):
-                seen[name].append(_reading(candidates[name], calls[name], clock))
-
-    race(left, rounds, inf)
-    chosen, promising = _winner(left, seen)
+    race = _Race(candidates, first_s, clock, order or random.Random())
+    stock, rounds = left[0], max(ROUNDS[0], min(ROUNDS[1], int(BUDGET_S / race.round_s(left))))
+    race.run(left, rounds)
+    chosen, promising = race.winner(left)
     end = clock() + MORE_S
-    while chosen == left[0] and promising and rounds < MOST_ROUNDS and clock() < end:
+    while chosen == stock and promising and rounds < MOST_ROUNDS and clock() < end:
         rounds = min(2 * rounds, MOST_ROUNDS)
-        left = [left[0], *promising]
-        race(left, rounds, end - clock())
-        chosen, promising = _winner(left, {name: seen[name] for name in left})
-    times = {name: median(values) for name, values in seen.items()}
-    undecided = chosen == left[0] and bool(promising)
-    return Timing(chosen=chosen, undecided=undecided, times_s=times, rounds=len(seen[left[0]]), note=note)
+        race.run([stock, *promising], rounds, end)
+        chosen, promising = race.winner([stock, *promising])
+    return Timing(
+        chosen=chosen,
+        undecided=chosen == stock and bool(promising),
+        dear=race.dear(chosen, prices or {}),
+        times_s={name: median(race.seen(name)) for name in left},
+        rounds=len(race.seen(stock)),
+        note=note,
+    )
+
+
+class _Race:
+    """Rounds of readings: in each, the seconds of a call of every candidate that took part in it."""
+
+    def __init__(
+        self,
+        candidates: Mapping[str, Callable[[], object]],
+        first_s: Mapping[str, float],
+        clock: Clock,
+        order: random.Random,
+    ) -> None:
+        self._candidates, self._clock, self._order = candidates, clock, order
+        self._calls = {name: max(1, min(1000, round(SAMPLE_S / max(each, 1e-9)))) for name, each in first_s.items()}
+        self._first_s = first_s
+        self._rounds: list[dict[str, float]] = []
+
+    def round_s(self, names: Sequence[str]) -> float:
+        """What a round of these would take, by their first calls."""
+        return max(sum(self._first_s[name] * self._calls[name] for name in names), 1e-9)
+
+    def seen(self, name: str) -> list[float]:
+        return [each[name] for each in self._rounds if name in each]
+
+    def run(self, names: Sequence[str], upto: int, end: float = inf) -> None:
+        """Rounds of these, till each took part in `upto`; none is begun after `end`."""
+        while min(len(self.seen(name)) for name in names) < upto and self._clock() <= end:
+            self.round(names)
+
+    def round(self, names: Sequence[str]) -> None:
+        """Each of these once, in an order drawn anew."""
+        drawn = self._order.sample(names, len(names))
+        self._rounds.append({name: _reading(self._candidates[name], self._calls[name], self._clock) for name in drawn})
+
+    def _ratios(self, name: str, base: str) -> list[float]:
+        """One candidate's time over another's, in the rounds that both took part in."""
+        return [each[name] / max(each[base], 1e-12) for each in self._rounds if name in each and base in each]
+
+    def winner(self, names: Sequence[str]) -> tuple[str, list[str]]:
+        """The candidate to take, the stock one first, and those that noise alone may have kept from it."""
+        best, chosen = 1 - GAIN, names[0]
+        promising: list[str] = []
+        for name in names[1:]:
+            ratios = self._ratios(name, names[0])
+            middle = median(ratios)
+            if middle <= 1 - GAIN:
+                promising.append(name)
+            if middle <= best and sum(ratio >= 1 for ratio in ratios) <= _may_lose(len(ratios)):
+                best, chosen = middle, name
+        return chosen, promising
+
+    def dear(self, chosen: str, prices: Mapping[str, Price]) -> tuple[str, ...]:
+        """Those that take more than their price, beyond noise. What only seems to is timed further."""
+        doubtful = {name: (price.of or chosen, price.most) for name, price in prices.items() if self.seen(name)}
+        found: list[str] = []
+        end = self._clock() + MORE_S
+        while True:
+            for name, (base, most) in tuple(doubtful.items()):
+                ratios = self._ratios(name, base)
+                shown = len(ratios) >= SHOWN
+                if not ratios or median(ratios) <= most:
+                    del doubtful[name]
+                elif shown and sum(ratio <= most for ratio in ratios) <= _may_lose(len(ratios)):
+                    del doubtful[name]
+                    found.append(name)
+                elif len(ratios) >= MOST_ROUNDS or (shown and self._clock() > end):
+                    del doubtful[name]
+            if not doubtful:
+                return tuple(found)
+            bases = (base for base, _ in doubtful.values())
+            self.round(tuple(dict.fromkeys((*bases, *doubtful))))
 
 
 def _first_calls(
@@ -107,21 +193,6 @@ def _reading(call: Callable[[], object], times: int, clock: Clock) -> float:
     for _ in range(times):
         call()
     return (clock() - start) / times
-
-
-def _winner(names: Sequence[str], seen: Mapping[str, Sequence[float]]) -> tuple[str, list[str]]:
-    """The candidate to take, and those that noise alone may have kept from it."""
-    stock = names[0]
-    best, chosen = 1 - GAIN, stock
-    promising: list[str] = []
-    for name in names[1:]:
-        ratios = [own / max(base, 1e-12) for own, base in zip(seen[name], seen[stock], strict=True)]
-        middle = median(ratios)
-        if middle <= 1 - GAIN:
-            promising.append(name)
-        if middle <= best and sum(ratio >= 1 for ratio in ratios) <= _may_lose(len(ratios)):
-            best, chosen = middle, name
-    return chosen, promising
 
 
 def _may_lose(rounds: int) -> int:
