@@ -205,7 +205,7 @@ def test_packed_weights_are_dropped_and_can_be_done_without(way: str) -> None:
     frugal = FeedForward.of(stock(), pack=False)
     seen: list[list[str]] = []
 
-    def choose(question: str, key: object, candidates: dict[str, object]) -> str:
+    def choose(question: str, key: object, candidates: dict[str, object], prices: object = None) -> str:
         if question.startswith("linear"):
             return "torch"
         seen.append(list(candidates))
