@@ -84,6 +84,23 @@ def test_rounds_go_on_where_one_seems_quicker(monkeypatch: pytest.MonkeyPatch, t
     assert list(tmp_path.glob("cache/*.json"))
 
 
+def test_a_winner_does_not_end_the_rounds_of_a_better_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `good` wins every round by little; `better` wins by much, but for two of the first ten, and of no later ones.
+    better = [0.007] * 2 + [0.02] * 2 + [0.007] * 60
+    planted = plant(monkeypatch, torch=0.010, good=0.0095, better=better)
+    assert _choice.choose("q", KEY, planted.candidates()) == "better"
+    (choice,) = _choice.choices()
+    assert (choice.rounds, choice.note) == (20, None)
+
+
+def test_a_winner_stays_where_a_better_one_stays_in_doubt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    planted = plant(monkeypatch, torch=0.010, good=0.0095, better=[0.007, 0.007, 0.02])
+    assert _choice.choose("q", KEY, planted.candidates()) == "good"
+    (choice,) = _choice.choices()
+    assert choice.note is None
+    assert list(tmp_path.glob("cache/*.json"))
+
+
 def test_rounds_end_when_they_have_taken_long(monkeypatch: pytest.MonkeyPatch) -> None:
     planted = plant(monkeypatch, torch=1.0, onednn=[0.5, 0.5, 1.5] * 40)
     assert _choice.choose("q", KEY, planted.candidates()) == "torch"

@@ -63,8 +63,9 @@ def compare(
     Every round times each of them once, in an order drawn anew. Another candidate is chosen when it was quicker than
     the stock one in more rounds than chance would allow (nine of ten, sixteen of twenty; all of fewer than ten), and
     by at least `GAIN` in the median of the rounds' ratios; of several, the one with the lowest ratio. Where one is that
-    much quicker in the median but not in enough rounds, the rounds go on with it alone, and it is looked at again each
-    time that their number has doubled. A candidate that raises is left out.
+    much lower again in the median, but was not quicker in enough rounds, they go on with it, the stock one and the best
+    so far alone, and it is looked at again each time that their number has doubled. A candidate that raises is left
+    out.
 
     A candidate with a price is one that the caller takes for another reason than time, unless it is dear. Where it
     seems to be, it goes on for `SHOWN` rounds at least, and further as above: a few rounds of noise are no reason to
@@ -84,10 +85,11 @@ def compare(
     race.run(left, rounds)
     chosen, promising = race.winner(left)
     end = clock() + MORE_S
-    while chosen == stock and promising and rounds < MOST_ROUNDS and clock() < end:
+    while promising and rounds < MOST_ROUNDS and clock() < end:
         rounds = min(2 * rounds, MOST_ROUNDS)
-        race.run([stock, *promising], rounds, end)
-        chosen, promising = race.winner([stock, *promising])
+        names = tuple(dict.fromkeys((stock, chosen, *promising)))
+        race.run(names, rounds, end)
+        chosen, promising = race.winner(names)
     return Timing(
         chosen=chosen,
         undecided=chosen == stock and bool(promising),
@@ -136,15 +138,16 @@ class _Race:
 
     def winner(self, names: Sequence[str]) -> tuple[str, list[str]]:
         """The candidate to take, the stock one first, and those that noise alone may have kept from it."""
-        best, chosen = 1 - GAIN, names[0]
-        promising: list[str] = []
-        for name in names[1:]:
-            ratios = self._ratios(name, names[0])
-            middle = median(ratios)
-            if middle <= 1 - GAIN:
-                promising.append(name)
-            if middle <= best and sum(ratio >= 1 for ratio in ratios) <= _may_lose(len(ratios)):
-                best, chosen = middle, name
+        ratios = {name: self._ratios(name, names[0]) for name in names[1:]}
+        middles = {name: median(each) for name, each in ratios.items()}
+        won = [
+            name
+            for name, each in ratios.items()
+            if middles[name] <= 1 - GAIN and sum(ratio >= 1 for ratio in each) <= _may_lose(len(each))
+        ]
+        chosen = min(won, key=middles.__getitem__, default=names[0])
+        best = middles.get(chosen, 1.0)
+        promising = [name for name in middles if name not in won and middles[name] <= best * (1 - GAIN)]
         return chosen, promising
 
     def dear(self, chosen: str, prices: Mapping[str, Price]) -> tuple[str, ...]:
