@@ -153,6 +153,16 @@ def test_a_price_is_of_the_quickest_or_of_the_one_that_it_names() -> None:
     assert compare(planted.candidates(), clock=planted.clock, prices=PRICES).dear == ()
 
 
+def test_a_price_of_one_that_raised_is_of_the_quickest() -> None:
+    planted = Planted({"torch": 1.0, "quick": 1.0, "least": 1.2})
+
+    def broken() -> object:
+        raise RuntimeError("not here")
+
+    found = compare(planted.candidates() | {"torch": broken}, clock=planted.clock, prices=PRICES)
+    assert (found.chosen, found.dear) == ("quick", ("least",))
+
+
 def test_a_price_that_stays_in_doubt_is_not_called_dear() -> None:
     planted = Planted({"torch": 1.0, "less": [1.2, 1.2, 1.0]})
     found = compare(planted.candidates(), clock=planted.clock, prices=PRICES)

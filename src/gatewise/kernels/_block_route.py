@@ -290,8 +290,8 @@ def _thrifty(found: Choice, kept_bytes: int) -> tuple[str, str]:
         way, why = "save", f"keeps less than {way}, in {times_s['save'] / times_s[way]:.2f} of its time"
     if not kept_bytes or way == "recompute" or "recompute" not in times_s:
         return way, why
-    stock = next(iter(times_s))
-    price = f"{times_s['recompute'] / times_s[stock]:.2f} of the stock block's time"
+    base, whose = ("torch", "the stock block's") if "torch" in times_s else (found.chosen, f"{found.chosen}'s")
+    price = f"{times_s['recompute'] / times_s[base]:.2f} of {whose} time"
     less = kept_bytes * (SAVE - RECOMPUTE) // SAVE >> 20
     if "recompute" in found.dear:
         return way, f"{why}; recompute, which keeps {less} MiB less, takes {price}"

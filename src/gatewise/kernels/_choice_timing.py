@@ -28,7 +28,7 @@ Clock = Callable[[], float]
 
 
 class Price(NamedTuple):
-    """What a candidate may take, as a share of another's time: of the chosen one's where `of` is None."""
+    """What a candidate may take, as a share of another's time: of the chosen one's where `of` is None, or raised."""
 
     most: float
     of: str | None = None
@@ -152,7 +152,11 @@ class _Race:
 
     def dear(self, chosen: str, prices: Mapping[str, Price]) -> tuple[str, ...]:
         """Those that take more than their price, beyond noise. What only seems to is timed further."""
-        doubtful = {name: (price.of or chosen, price.most) for name, price in prices.items() if self.seen(name)}
+        doubtful = {
+            name: (price.of if price.of and self.seen(price.of) else chosen, price.most)
+            for name, price in prices.items()
+            if self.seen(name)
+        }
         found: list[str] = []
         end = self._clock() + MORE_S
         while True:
