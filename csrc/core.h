@@ -33,6 +33,11 @@ struct PanelProduct {
     const void *x, *panels;
     void* y;
     int64_t y_stride;
+    // For amx_split.h only:
+    bool add;             // to y's rows
+    uint32_t* most;       // raised to the bits of the largest |hidden number|
+    float* beside[3];     // rows of what is kept for a gradient, or null (split_hidden, split_slopes)
+    int64_t beside_stride;
 };
 using PanelKernel = void (*)(const PanelProduct&, int64_t begin, int64_t end);  // panels begin to end
 
@@ -41,6 +46,8 @@ struct PanelRows {
     int64_t rows, cols, stride;
     const void* x;
     void* tiles;
+    bool turned;     // the matrix lies column by column
+    uint32_t* most;  // raised to the bits of the largest |number|; these two for amx_split.h only
 };
 // One or, of a gate, two weights of `outputs` rows, each with a bias or null, and their panels.
 struct PanelWeights {
@@ -48,6 +55,8 @@ struct PanelWeights {
     const void *w[2], *bias[2];
     int num;
     void* panels;
+    bool turned;     // as of PanelRows
+    uint32_t* most;
 };
 struct PanelKernels {
     PanelKernel rows;
@@ -55,12 +64,15 @@ struct PanelKernels {
     void (*to_tiles)(const PanelRows&, int64_t begin, int64_t end);
     void (*to_panels)(const PanelWeights&, int64_t begin, int64_t end);
     int64_t outputs, group, tile, tiles;  // of a panel; inputs in a group; rows in a tile, at most; tiles in a block of rows
+    int64_t parts;                        // numbers that one number of a tile is kept as
 };
 
 // Elements begin to end, counted along the rows.
 using Kernel = void (*)(const Call&, int64_t begin, int64_t end);
 
 enum Precision { bfloat16, float32, float32_high, num_precisions };
+// Of panels alone: float32 in three parts of bfloat16 each (amx_split.h).
+enum SplitPrecision { float32_split = num_precisions, float32_split_high };
 enum Direction { forward, backward, num_directions };
 
 enum Function {
@@ -82,17 +94,23 @@ struct Kernels {
     PanelKernels panels;
 };
 
-// For bfloat16 where there is AMX, beside the kernels for AVX-512.
-struct BrainPanels {
-    PanelKernels panels;
-    PanelKernel hidden[num_functions];
+// Tiles begin to end of a product by all panels, made on the way of x's rows in `space` for twice `near` of them.
+using RowsKernel = void (*)(const PanelProduct&, const PanelRows& x, uint16_t* space, int64_t near, int64_t begin, int64_t end);
+
+// Where there is AMX, beside the kernels for AVX-512: for bfloat16, and for float32 in parts, default and high.
+struct TilePanels {
+    PanelKernels panels, split;
+    void (*most)(const PanelRows&);   // raises `most` and does nothing else
+    RowsKernel split_rows;
+    PanelKernel hidden[num_functions], split_hidden[num_functions][2];
+    RowsKernel split_slopes[num_functions][2];
 };
 
 extern const Kernels kernels_plain;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2, kernels_avx512;
 #if defined(GATEWISE_AMX)
-extern const BrainPanels panels_amx;
+extern const TilePanels panels_amx;
 #endif
 #endif
 

@@ -55,6 +55,8 @@ struct Machine {
         avx512 = avx2 && (b & f_dq_bw_vl) == f_dq_bw_vl && (low & 0xe6) == 0xe6;
         const unsigned bf16_tile = 1u << 22 | 1u << 24;
         amx = avx512 && (d & bf16_tile) == bf16_tile && (low & 0x60000) == 0x60000;
+        const bool converts = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
+        amx = amx && converts;
     }
 };
 #endif
@@ -102,20 +104,25 @@ bool tiles_allowed() {
 
 const InstructionSet& current() { return *in_use; }
 
-const PanelKernels* panels_of(int precision) {
-    if (precision == float32 || precision == float32_high) return &in_use->kernels->panels;
+const TilePanels* tile_panels() {
 #if defined(GATEWISE_AMX)
-    if (in_use->kernels == &kernels_avx512 && available("amx") && tiles_allowed()) return &panels_amx.panels;
+    if (in_use->kernels == &kernels_avx512 && available("amx") && tiles_allowed()) return &panels_amx;
 #endif
     return nullptr;
 }
 
+const PanelKernels* panels_of(int precision) {
+    if (precision == float32 || precision == float32_high) return &in_use->kernels->panels;
+    const TilePanels* const found = tile_panels();
+    return !found ? nullptr : precision == bfloat16 ? &found->panels : &found->split;
+}
+
 PanelKernel hidden_kernel(int function, int precision) {
-    if (precision != bfloat16) return in_use->kernels->of[function].hidden[precision == float32_high];
-#if defined(GATEWISE_AMX)
-    return panels_amx.hidden[function];
-#endif
-    return nullptr;
+    if (precision == float32 || precision == float32_high)
+        return in_use->kernels->of[function].hidden[precision == float32_high];
+    const TilePanels* const found = tile_panels();
+    if (!found) return nullptr;
+    return precision == bfloat16 ? found->hidden[function] : found->split_hidden[function][precision == float32_split_high];
 }
 
 }  // namespace gatewise
@@ -124,7 +131,7 @@ PanelKernel hidden_kernel(int function, int precision) {
 #define GATEWISE_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised with every change to what Python calls or to the operators that are registered.
-GATEWISE_EXPORT int gatewise_interface() { return 8; }
+GATEWISE_EXPORT int gatewise_interface() { return 9; }
 
 GATEWISE_EXPORT const char* gatewise_isa() { return gatewise::current().name; }
 

@@ -16,6 +16,7 @@ const InstructionSet& current();
 // finishes the hidden numbers of a function.
 const PanelKernels* panels_of(int precision);
 PanelKernel hidden_kernel(int function, int precision);
+const TilePanels* tile_panels();  // where there are panels of float32_split, else null
 
 extern const char* const function_names[num_functions];
 extern const bool function_is_gate[num_functions];

@@ -19,4 +19,4 @@
 #define SCALAR(name, formula) GATEWISE_FUNCTION(ScalarForward, ScalarBackward, formula),
 #define GATE(name, formula, clamp) GATEWISE_FUNCTION(GateForward, GateBackward, formula, clamp),
 #define GATEWISE_OTHERS \
-    {few_rows<BrainOperand>, few_rows<SingleOperand>}, {panel_rows, panel_size, panel_tiles, panel_weights, PANEL, Float::width, TILE, TILES}
+    {few_rows<BrainOperand>, few_rows<SingleOperand>}, {panel_rows, panel_size, panel_tiles, panel_weights, PANEL, Float::width, TILE, TILES, 1}

@@ -311,6 +311,22 @@ struct Span {
     }
 };
 
+// An operation on two vectors in registers; anywhere its shorter form would not do, by the longer one.
+using Two = Twice<Float>;
+template <class Op>
+GATEWISE_INLINE void finish(const Two* in, Two* out) {
+    if constexpr (limited<Op>) {
+        if (!any(outside<Op>(in))) return apply<Op, false>(in, out);
+    }
+    apply<Op, true>(in, out);
+}
+template <class Op>
+GATEWISE_INLINE Two finished(const Two* in) {
+    Two out[1];
+    finish<Op>(in, out);
+    return out[0];
+}
+
 // From this many numbers on a table is worth fetching into the caches.
 constexpr int64_t worth_a_table = 32768;
 

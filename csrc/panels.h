@@ -118,20 +118,6 @@ void panel_rows(const PanelProduct& p, int64_t begin, int64_t end) {
     });
 }
 
-using Two = Twice<Float>;
-template <class Op>
-GATEWISE_INLINE Two finished(const Two* in) {
-    Two out[1];
-    if constexpr (limited<Op>) {
-        if (!any(outside<Op>(in))) {
-            apply<Op, false>(in, out);
-            return out[0];
-        }
-    }
-    apply<Op, true>(in, out);
-    return out[0];
-}
-
 // y's tiles, of f(x W^T + b) or of f of gate's outputs times up's
 template <class Op>
 void panel_hidden(const PanelProduct& p, int64_t begin, int64_t end) {

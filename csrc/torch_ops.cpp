@@ -7,7 +7,7 @@
 //   f_high(Tensor x), f_high(Tensor gate, Tensor up)   f.no_grad(..., high=True), with an argument less to hand over
 //   f_out(the same, Tensor(a!) out) -> ()
 //   f_backward_out(the same as f_backward, Tensor(a!) by_x), or by_gate and by_up -> ()
-// and those of torch_few.h and torch_panels.h.
+// and those of torch_few.h, torch_panels.h, torch_split.h and torch_split_block.h.
 #include <stdio.h>
 
 #include <string>
@@ -15,6 +15,7 @@
 #include "dispatch.h"
 #include "torch_few.h"
 #include "torch_panels.h"
+#include "torch_split_block.h"
 #include "torch_tensors.h"
 #include "views.h"
 
@@ -240,7 +241,14 @@ GATEWISE_EXPORT const char* gatewise_register(void* const* addresses) {
                   {"few_block", boxed_few_block},
                   {"panels", boxed_panels_of_one},
                   {"panels_of_gate", boxed_panels_of_gate},
-                  {"panel_block", boxed_panel_block}};
+                  {"split_panels", boxed_split_panels},
+                  {"split_panels_of_gate", boxed_split_panels_of_gate},
+                  {"panel_block", boxed_panel_block},
+                  {"split_product", boxed_split_product},
+                  {"split_product_out", boxed_split_product_out},
+                  {"split_by_weights", boxed_split_by_weights},
+                  {"split_forward", boxed_split_forward},
+                  {"split_slopes", boxed_split_slopes}};
     for (const auto& each : others)
         if (shim.torch_library_impl(library, each.name, each.run, abi_version)) return each.name;
     return nullptr;

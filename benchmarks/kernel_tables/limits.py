@@ -56,9 +56,10 @@ def library(path: str) -> ctypes.CDLL | None:
         function = getattr(core, name)
         function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_size_t, ctypes.c_int, ctypes.c_int]
         function.restype = None
-    core.multiply.argtypes = [ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
-    core.multiply.restype = None
-    core.turn.restype = ctypes.c_size_t
+    for loop, turn in ((core.multiply, core.turn), (core.multiply_tiles, core.tile_turn)):
+        loop.argtypes = [ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+        loop.restype = None
+        turn.restype = ctypes.c_size_t
     return core
 
 
@@ -117,13 +118,18 @@ ARITHMETIC = 2**30
 
 
 def arithmetic(folder: Path) -> dict[str, Call]:
-    """Multiply-adds of float32 in registers alone, on all threads: no product is quicker. Empty without the loops."""
+    """Float32 in registers alone, on all threads: no product is quicker. Multiply-adds and, with AMX, tiles of
+    bfloat16, of which float32 products take six for their parts. Empty without the loops."""
     core = library(str(folder / "streams.so"))
     if core is None:
         return {}
     threads, result = torch.get_num_threads(), aligned(64)
-    turns = round(ARITHMETIC / (core.turn() * threads))
-    return {"limit arithmetic": lambda: core.multiply(turns, threads, result.data_ptr())}
+    loops = {"multiply-adds": (core.multiply, core.turn()), "tiles": (core.multiply_tiles, core.tile_turn())}
+
+    def call(loop: Call, turn: int) -> Call:
+        return partial(loop, round(ARITHMETIC / (turn * threads)), threads, result.data_ptr())
+
+    return {f"limit arithmetic {name}": call(loop, turn) for name, (loop, turn) in loops.items() if turn}
 
 
 Product = tuple[int, int, int]
@@ -133,7 +139,8 @@ SQUARE: Product = (2048, 2048, 2048)
 
 
 def products(shapes: list[Product], dtype: torch.dtype, *, packed: bool = False) -> dict[str, Call]:
-    """Each distinct product by every way this torch has: as in `x @ w`, as a linear layer, and through oneDNN's.
+    """Each distinct product by every way this torch has: as in `x @ w`, as a linear layer, and through oneDNN's. Not by
+    ours, so that what these allow is what was there before.
 
     `packed` adds oneDNN's on a weight that was packed before, which a call at inference may use.
     """
@@ -203,8 +210,9 @@ def with_bounds(values: dict[str, float], shapes: list[Product]) -> dict[str, fl
     bound, square = matmul_bound(values, shapes), matmul_bound(values, [SQUARE])
     if bound is not None:
         found |= {"limit matmul": bound, "work flop": float(flop(shapes))}
-    if "limit arithmetic" in found:
-        found["limit arithmetic"] *= flop(shapes) / ARITHMETIC
+    for name in [name for name in found if name.startswith("limit arithmetic ")]:
+        found[name] *= flop(shapes) / ARITHMETIC
+    found |= best(found, "arithmetic")
     if square is not None:
         found["limit square matmul"] = square * flop(shapes) / flop([SQUARE])
     return found

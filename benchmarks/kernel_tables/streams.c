@@ -1,5 +1,5 @@
 // What memory gives at most: loads and stores with no arithmetic worth the name, one function a pattern of traffic. And what
-// the cores compute at most: multiply-adds without loads and stores.
+// the cores compute at most: multiply-adds without loads and stores, and products of tiles (AMX).
 // Built by limits.py at run time with the machine's own compiler. `how` is 0 for stores through the caches, 1 for stores past
 // them, and more for stores past them with loads asked for so many bytes ahead.
 #include <stddef.h>
@@ -32,6 +32,13 @@ typedef uint64_t V;
 #define SUMS 24  // with two operands they fit into the registers, and are enough to wait for none
 #else
 #define SUMS 12
+#endif
+#if defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#define TILES 1
+#else
+#define TILES 0
 #endif
 typedef float Floats __attribute__((vector_size(sizeof(V))));
 #define N ((ptrdiff_t)(bytes / sizeof(V)))
@@ -132,4 +139,54 @@ void multiply(size_t turns, int threads, char* y) {
 #pragma omp critical
     for (size_t k = 0; k < sizeof(Floats) / sizeof(float); ++k) ((float*)y)[k] += s[0][k];
   }
+}
+
+// Floating-point operations of a turn of a thread that multiplies tiles: those of float32 products, of which each is six of
+// bfloat16 parts. 0 where there are no tiles.
+size_t tile_turn(void) {
+#if TILES
+  if (syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XTILEDATA */)) return 0;
+  return 24 * 2 * 16 * 16 * 32 / 6;
+#else
+  return 0;
+#endif
+}
+
+void multiply_tiles(size_t turns, int threads, char* y) {
+#if TILES
+#pragma omp parallel num_threads(threads)
+  {
+    struct __attribute__((aligned(64))) {
+      uint8_t palette, start, reserved[14];
+      uint16_t bytes[16];
+      uint8_t rows[16];
+    } shape = {1, 0, {0}, {0}, {0}};
+    for (int k = 0; k < 8; ++k) shape.bytes[k] = 64, shape.rows[k] = 16;
+    uint16_t numbers[4][512];  // of either sign, from .5 to 2: zeros would be quicker
+    for (int k = 0; k < 4 * 512; ++k) numbers[k / 512][k % 512] = 0x3f00 | ((k * 40503u) >> 3 & 0x80ff);
+    float sums[256] = {0};
+    _tile_loadconfig(&shape);
+    _tile_loadd(4, numbers[0], 64);
+    _tile_loadd(5, numbers[1], 64);
+    _tile_loadd(6, numbers[2], 64);
+    _tile_loadd(7, numbers[3], 64);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t i = 0; i < turns; ++i) {
+#pragma GCC unroll 6
+      for (int k = 0; k < 6; ++k) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_release();
+#pragma omp critical
+    for (int k = 0; k < 16; ++k) ((float*)y)[k] += sums[k];
+  }
+#endif
 }

@@ -27,13 +27,22 @@ class Product(Structure):
         *((name, c_int64) for name in ("rows", "cols", "outputs")),
         *((name, c_void_p) for name in ("x", "panels", "y")),
         ("y_stride", c_int64),
+        ("add", c_bool),
+        ("most", c_void_p),
+        ("beside", c_void_p * 3),
+        ("beside_stride", c_int64),
     )
 
 
 class Rows(Structure):
     """`gatewise::PanelRows`."""
 
-    _fields_ = (*((name, c_int64) for name in ("rows", "cols", "stride")), ("x", c_void_p), ("tiles", c_void_p))
+    _fields_ = (
+        *((name, c_int64) for name in ("rows", "cols", "stride")),
+        *((name, c_void_p) for name in ("x", "tiles")),
+        ("turned", c_bool),
+        ("most", c_void_p),
+    )
 
 
 class Weights(Structure):
@@ -47,6 +56,8 @@ class Weights(Structure):
         ("bias", c_void_p * 2),
         ("num", c_int),
         ("panels", c_void_p),
+        ("turned", c_bool),
+        ("most", c_void_p),
     )
 
 

@@ -73,10 +73,13 @@ def test_a_forced_way_that_the_question_lacks_is_not_taken_silently() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("linear=onedn", "unknown way of 'linear' 'onedn'; did you mean 'onednn'?\nvalid: onednn, packed, torch"),
+        (
+            "linear=onedn",
+            "unknown way of 'linear' 'onedn'; did you mean 'onednn'?\nvalid: onednn, packed, split, torch, turned",
+        ),
         ("liner=torch", "unknown question to force a way for 'liner'; did you mean 'linear'?"),
         ("linear.forwards=torch", "did you mean 'linear.forward'?"),
-        ("linear.forward=packed", "unknown way of 'linear.forward' 'packed'\nvalid: onednn, torch"),
+        ("linear.forward=packed", "unknown way of 'linear.forward' 'packed'\nvalid: onednn, split, torch"),
         ("linear", "'linear' is not question=way, such as linear=torch"),
         ("=torch", "unknown question to force a way for ''"),
     ],

@@ -17,8 +17,10 @@ from gatewise.kernels import _block_route, _choice, _products
 from gatewise.kernels._choice import forced
 from gatewise.kernels._feedforward import FeedForward
 
-WHOLE = ("panels", "packed", "blocked", "save", "recompute")
+WHOLE = ("panels", "split", "packed", "blocked", "save", "recompute")
 PANELS = ("panels",) if kernels.status().path is not None else ()
+if _products.missing("split") is None:
+    PANELS += ("split",)
 packs = pytest.mark.skipif(not _products.packable(), reason="oneDNN packs no weights here")
 
 

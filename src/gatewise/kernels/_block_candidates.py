@@ -55,6 +55,8 @@ def candidates(
         found["rows"] = lambda: inference(block, "rows", rows, weights)
     if block.pack and rows.shape[0] > _block_panels.FEW and _block_panels.available(block.activation, weights, dtype):
         found["panels"] = lambda: inference(block, "panels", rows, weights)
+        if _block_panels.available(block.activation, weights, dtype, split=True):
+            found["split"] = lambda: inference(block, "split", rows, weights)
     if block.pack and packable(weights, dtype):
         found["packed"] = lambda: inference(block, "packed", rows, weights)
     found["blocked"] = lambda: inference(block, "blocked", rows, weights)
@@ -90,8 +92,8 @@ def inference(block: Settings, way: str, rows: Tensor, weights: Weights) -> Tens
     dtype, high = rows.dtype, block.accuracy == "high"
     if way == "rows" and _block_few.available():
         return _block_few.runs(block.activation, weights.to(dtype), high=high)(rows)
-    if way == "panels" and _block_panels.available(block.activation, weights, dtype):
-        return _block_panels.runs(block.activation, weights, dtype, block.cache, high=high)(rows)
+    if way in _block_panels.WAYS and _block_panels.available(block.activation, weights, dtype, split=way == "split"):
+        return _block_panels.runs(block.activation, weights, dtype, block.cache, high=high, split=way == "split")(rows)
     if way == "packed" and packable(weights, dtype):
         return _block_packed.evaluate(packed_recipe(block), rows, _block_packed.packed(block.cache, weights, dtype))
     return _blocked.evaluate(recipe(block, rows, weights, training=False), rows, weights.to(dtype))

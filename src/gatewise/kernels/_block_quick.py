@@ -166,8 +166,9 @@ def _on_rows(block: Block, x: Tensor, way: str, weights: Weights) -> Run:
     high = block.accuracy == ACCURACIES[1]
     if way == "rows" and _block_few.available():
         return _block_few.runs(block.activation, weights, high=high)
-    if way == "panels" and _block_panels.available(block.activation, weights, x.dtype):
-        return _block_panels.runs(block.activation, weights, x.dtype, block.cache, high=high)
+    split = way == "split"
+    if way in _block_panels.WAYS and _block_panels.available(block.activation, weights, x.dtype, split=split):
+        return _block_panels.runs(block.activation, weights, x.dtype, block.cache, high=high, split=split)
     if way == "packed" and packable(weights, x.dtype):
         how = _block_candidates.packed_recipe(block)
         kept, dtype = block.cache, x.dtype

@@ -23,7 +23,7 @@ from ._linear_questions import MOST_BITS
 from ._modules import Activation, GatedUnit
 from ._surroundings import watched
 
-INFERENCE = ("torch", "native", "rows", "panels", "packed", "blocked")
+INFERENCE = ("torch", "native", "rows", "panels", "split", "packed", "blocked")
 TRAINING = ("torch", "native", "save", "recompute")
 PATHS = tuple(dict.fromkeys((*INFERENCE, *TRAINING)))
 SMALL = 2**20
@@ -205,8 +205,11 @@ class Place(NamedTuple):
         }
         if self.training:
             return found
-        if self.dtype is torch.bfloat16:  # which the same kernels have on one processor and not on another
+        # What the same kernels have on one processor and not on another:
+        if self.dtype is torch.bfloat16:
             found["panels"] = _panels.available(self.dtype)
+        elif _panels.available(self.dtype, split=True):
+            found["split"] = True
         return {**found, "pack": self.pack}
 
 
@@ -275,7 +278,9 @@ def _not_to_be_had(block: Block, way: str, weights: Weights, dtype: torch.dtype)
     """Why a way that is named cannot be taken; None where it can."""
     if way == "rows" and not _block_few.available():
         return "which needs the native kernels"
-    if way == "panels" and not _block_panels.available(block.activation, weights, dtype):
+    if way in _block_panels.WAYS and not _block_panels.available(
+        block.activation, weights, dtype, split=way == "split"
+    ):
         return "which needs an activation and a dtype with such kernels, and weights not made in inference mode"
     if way == "packed" and not packable(weights, dtype):
         return "and these weights cannot be packed"

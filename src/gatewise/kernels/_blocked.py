@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gatewise import activations
 
-from . import _products
+from . import _products, _split
 from ._autograd import followed, raw
 from ._functions import FUNCTIONS, names
 
@@ -139,6 +139,11 @@ def evaluate(recipe: Recipe, x: Tensor, weights: Weights, kept: Kept | None = No
     count = -(-x.shape[0] // recipe.rows) * recipe.keep // 8
 
     def one(rows: Tensor) -> Tensor:
+        if kept is not None and len(kept) < count and _whole(recipe, weights, "forward"):
+            found = _split.forward(rows, *weights, function=names().index(recipe.activation), high=recipe.high)
+            if found is not None:
+                y, kept[len(kept)] = found
+                return y
         inputs = project(recipe, rows, weights)
         if kept is None or len(kept) >= count:
             hidden = activate(recipe, inputs, inputs[0])
@@ -149,6 +154,14 @@ def evaluate(recipe: Recipe, x: Tensor, weights: Weights, kept: Kept | None = No
         return _products.FORWARD[recipe.down.forward](hidden, weights.down, weights.down_bias, None)
 
     return by_blocks(one, x, recipe.rows)
+
+
+def _whole(recipe: Recipe, weights: Weights, product: str) -> bool:
+    """Are the projections and what is made of them one operator? Where `product` of both, forward or by_input, is in
+    parts."""
+    ways = getattr(recipe.first, product), getattr(recipe.down, product)
+    size = weights.down.numel() + sum(each.numel() for each in weights.first)
+    return ways == ("split", "split") and recipe.activation in names() and size <= _split.MOST_NUMBERS
 
 
 def project(recipe: Recipe, x: Tensor, weights: Weights) -> list[Tensor]:
@@ -244,32 +257,54 @@ class _Gradients:
 
     def add(self, grad: Tensor, x: Tensor, inputs: list[Tensor] | None, by_x: Tensor | None) -> None:
         """What one block adds; its gradient by x goes to `by_x`. The projections are written over."""
-        recipe, weights, (need_down, need_down_bias) = self.recipe, self.weights, self.need[-2:]
+        recipe, weights = self.recipe, self.weights
         x, grad = x.contiguous(), grad.contiguous()
-        if need_down_bias:
+        if self.need[-1]:
             self.sums[-1].add(grad.sum(0))
         inputs = inputs or project(recipe, x, weights)
+        parts = self._slopes(grad, inputs)
+        if parts is None:
+            return
+        del inputs
+        if recipe.first.by_weight == _products.TURNED and sum(self.need[: len(parts)]) > 1:
+            x = x.t().contiguous().t()  # which each of the products would do for itself
+        if recipe.first.by_weight == "split" and len(parts) == 2 and all(self.need[:2]):
+            for total, part in zip(self.sums, _split.by_weights(parts[0], parts[1], x), strict=False):
+                total.add(part)
+        else:
+            for i, part in enumerate(parts):
+                if self.need[i]:
+                    self.sums[i].add_product(part, x, recipe.first.by_weight)
+        for i, part in enumerate(parts):
+            if self.need[len(parts) + i]:
+                self.sums[len(parts) + i].add(part.sum(0))
+        if by_x is not None:
+            first, *others = zip(parts, weights.first, strict=True)
+            if others and recipe.first.by_input == "split":
+                _split.total(first[0], first[1], others[0][0], others[0][1], by_x)
+                return
+            _products.BY_INPUT[recipe.first.by_input](*first, by_x)
+            for part, weight in others:
+                _products.add_by_input(by_x, part, weight, recipe.first.by_input)
+
+    def _slopes(self, grad: Tensor, inputs: list[Tensor]) -> Sequence[Tensor] | None:
+        """The gradients by the projections, which are written over, or None where nobody needs them; what the block
+        adds to that by the last weight is added on the way."""
+        recipe, down, need_down = self.recipe, self.weights.down, self.need[-2]
+        if need_down and self.need_first and _whole(recipe, self.weights, "by_input"):
+            place = names().index(recipe.activation)
+            hidden = _split.slopes(grad, down, inputs, function=place, high=recipe.high)
+            if hidden is not None:
+                self.sums[-2].add_product(grad, hidden, recipe.down.by_weight)
+                return inputs
         if need_down:
             hidden = activate(recipe, inputs, torch.empty_like(inputs[0]))
             self.sums[-2].add_product(grad, hidden, recipe.down.by_weight)
             del hidden
         if not self.need_first:
-            return
-        by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, weights.down, None)
-        parts = slopes(recipe, by_hidden, inputs, inputs)
-        del inputs, by_hidden
-        if recipe.first.by_weight == _products.TURNED and sum(self.need[: len(parts)]) > 1:
-            x = x.t().contiguous().t()  # which each of the products would do for itself
-        for i, part in enumerate(parts):
-            if self.need[i]:
-                self.sums[i].add_product(part, x, recipe.first.by_weight)
-            if self.need[len(parts) + i]:
-                self.sums[len(parts) + i].add(part.sum(0))
-        if by_x is not None:
-            first, *others = zip(parts, weights.first, strict=True)
-            _products.BY_INPUT[recipe.first.by_input](*first, by_x)
-            for part, weight in others:
-                _products.add_by_input(by_x, part, weight, recipe.first.by_input)
+            return None
+        by_hidden = _products.BY_INPUT[recipe.down.by_input](grad, down, None)
+        return slopes(recipe, by_hidden, inputs, inputs)
 
 
 _saved_hooks: Any = getattr(getattr(torch._C, "_autograd", None), "_top_saved_tensors_default_hooks", None)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]

@@ -32,11 +32,11 @@ from ._choice_timing import Clock, Price, Timing, compare
 FORCE = "GATEWISE_CHOOSE"
 """Environment variable: `question=way,...`, taken without measuring."""
 QUESTIONS = {
-    "linear.forward": ("torch", "onednn"),
-    "linear.by_input": ("torch", "onednn"),
-    "linear.by_weight": ("torch", "onednn", "turned"),
-    "linear.inference": ("torch", "onednn", "packed"),
-    "ffn.inference": ("torch", "native", "rows", "panels", "packed", "blocked"),
+    "linear.forward": ("torch", "onednn", "split"),
+    "linear.by_input": ("torch", "onednn", "split"),
+    "linear.by_weight": ("torch", "onednn", "split", "turned"),
+    "linear.inference": ("torch", "onednn", "split", "packed"),
+    "ffn.inference": ("torch", "native", "rows", "panels", "split", "packed", "blocked"),
     "ffn.training": ("torch", "native", "save", "recompute"),
 }
 """Every question that the kernels ask, and the ways that answer it, the stock one first."""

@@ -24,7 +24,7 @@ from ._library import status as native_status
 
 FOLDER = "GATEWISE_CACHE"
 """Environment variable: the folder of the file, or `off`."""
-SCHEMA = "gatewise.choices/6"
+SCHEMA = "gatewise.choices/7"
 LIMITS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 """Environment variables that make a machine another one to torch's libraries."""
 

@@ -21,7 +21,7 @@ COMPILERS = ("c++", "g++", "clang++")
 """What CMake looks for, after the one that CXX names."""
 AGAIN = "pip install -v --no-cache-dir --force-reinstall --no-deps gatewise"
 """Builds once more: without `--no-cache-dir` pip would take the wheel that it built the last time."""
-INTERFACE = 8
+INTERFACE = 9
 """What the library answers, so that one that was built from other sources is not taken for ours."""
 
 

@@ -37,6 +37,7 @@ from ._autograd import Recorders, differentiable, recorders
 from ._library import functions, load
 from ._panels import define as define_panels
 from ._second import SECOND, of_gate
+from ._split import define as define_split
 
 _LEVEL = ", bool high=False"
 _SCALAR = f"Tensor x{_LEVEL}"
@@ -71,6 +72,7 @@ def register() -> dict[str, bool]:
         _define(library, name, gate=gate)
     _define_few_rows(library)
     define_panels(library)
+    define_split(library)
     wrong = core.gatewise_register(addresses)
     if wrong is not None:
         _registered.reason = f"torch refused the operator {wrong.decode()}"

@@ -4,10 +4,11 @@
     panels_of_gate(Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias) -> Tensor
     panel_block(Tensor x, Tensor first, Tensor down, int hidden, int outputs, int function,
         bool high=False) -> Tensor
+    split_panels, split_panels_of_gate                    of float32 in three parts of bfloat16 each
 
-float32, or bfloat16 where the processor has AMX. A bias may have no numbers. Panels are a matrix, a panel a row, for
-the instruction set that made them; `function` is a function's place in the library's table. On the CPU, without a
-gradient.
+float32, or bfloat16 where the processor has AMX; what is split only there. A bias may have no numbers. Panels are a
+matrix, a panel a row, for the instruction set that made them; `function` is a function's place in the library's table.
+On the CPU, without a gradient. What is split raises where its numbers are not in the range of parts.
 """
 
 from ctypes import byref, c_int64
@@ -20,15 +21,18 @@ from ._library import load
 
 PRECISIONS = (torch.bfloat16, torch.float32)
 """As the library counts them."""
+SPLIT = 3
+"""What it calls float32 in parts, of panels alone."""
 
 
 def define(library: torch.library.Library) -> None:
     """The operators, but for their kernels."""
     one, gate = "Tensor weight, Tensor bias", "Tensor gate, Tensor gate_bias, Tensor up, Tensor up_bias"
     block = "Tensor x, Tensor first, Tensor down, int hidden, int outputs, int function, bool high=False"
-    for name, inputs in (("panels", one), ("panels_of_gate", gate), ("panel_block", block)):
+    operators = {"panels": one, "panels_of_gate": gate, "split_panels": one, "split_panels_of_gate": gate}
+    for name, inputs in {**operators, "panel_block": block}.items():
         # How panels lie depends on the instruction set: those that make them are for real tensors only.
-        tags = (torch.Tag.pt2_compliant_tag,) if name == "panel_block" else ()
+        tags = () if name in operators else (torch.Tag.pt2_compliant_tag,)
         library.define(f"{name}({inputs}) -> Tensor", tags=tags)
         library.impl(name, torch.library.fallthrough_kernel, "Autograd")
     torch.library.register_fake("gatewise::panel_block", _fake_block, lib=library)
@@ -42,24 +46,28 @@ def _fake_block(x: Tensor, first: Tensor, down: Tensor, hidden: int, outputs: in
     return x.new_empty(x.shape[0], outputs)
 
 
-def available(dtype: torch.dtype) -> bool:
-    """Can the native kernels multiply by panels of this dtype here?"""
+def available(dtype: torch.dtype, *, split: bool = False) -> bool:
+    """Can the native kernels multiply by panels of this dtype here? By those of float32 in parts, where `split`?"""
     core = load()[0]
-    if core is None or dtype not in PRECISIONS:
+    if core is None or dtype not in PRECISIONS or (split and dtype != torch.float32):
         return False
     sizes = [c_int64() for _ in range(4)]
-    return bool(core.gatewise_panels(PRECISIONS.index(dtype), c_int64(0), *map(byref, sizes)))
+    precision = SPLIT if split else PRECISIONS.index(dtype)
+    return bool(core.gatewise_panels(precision, c_int64(0), *map(byref, sizes)))
 
 
-def panels(weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def panels(weight: Tensor, bias: Tensor | None = None, *, split: bool = False) -> Tensor:
     """The panels of a weight [outputs, inputs] with its bias [outputs]."""
-    op: Any = torch.ops.gatewise.panels.default
+    op: Any = torch.ops.gatewise.split_panels.default if split else torch.ops.gatewise.panels.default
     return op(weight.detach(), _bias(weight, bias))
 
 
-def panels_of_gate(gate: Tensor, up: Tensor, gate_bias: Tensor | None = None, up_bias: Tensor | None = None) -> Tensor:
+def panels_of_gate(
+    gate: Tensor, up: Tensor, gate_bias: Tensor | None = None, up_bias: Tensor | None = None, *, split: bool = False
+) -> Tensor:
     """The panels of a gate's two weights, both [hidden, inputs]."""
-    op: Any = torch.ops.gatewise.panels_of_gate.default
+    ops: Any = torch.ops.gatewise
+    op: Any = ops.split_panels_of_gate.default if split else ops.panels_of_gate.default
     return op(gate.detach(), _bias(gate, gate_bias), up.detach(), _bias(up, up_bias))
 
 

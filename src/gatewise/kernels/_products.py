@@ -1,4 +1,4 @@
-"""The three matrix products of a linear layer, each by torch's own library (MKL on x86) or by oneDNN.
+"""The three matrix products of a linear layer, each by torch's own library (MKL on x86), oneDNN, or AMX in parts.
 
     forward    y[n, out] = x[n, in] weight[out, in]^T + bias[out]
     by_input   dx[n, in] = grad[n, out] weight[out, in]
@@ -6,7 +6,7 @@
 
 float32 or bfloat16, two dimensions, on the CPU; no gradient is recorded. bfloat16 is summed in float32 and rounded
 once. oneDNN comes through the operator that torch's compiler uses for inference, which takes plain weights too: dx is
-the linear of grad by the transposed weight, dw that of grad^T by x^T. Which way is quicker depends on the machine, the
+the linear of grad by the transposed weight, dw that of grad^T by x^T. `split` is of float32 (`_split`). Which way is quicker depends on the machine, the
 shape and the direction: `_choice` measures.
 """
 
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from gatewise.core import GatewiseError, unknown_name
 
+from . import _split
 from ._memory import overlap
 
-WAYS = ("torch", "onednn")
+WAYS = ("torch", "onednn", "split")
 """What can compute a product; the first is what `F.linear` does."""
 TURNED = "turned"
 """One more for `by_weight` of bfloat16: oneDNN's x^T grad, transposed. On processors with tiles (AMX) one order
@@ -36,6 +37,8 @@ def missing(way: str) -> str | None:
         raise unknown_name("way of a matrix product", way, WAYS)
     if way == "torch":
         return None
+    if way == "split":
+        return _split.missing()
     if not torch.backends.mkldnn.is_available():
         return f"torch {torch.__version__} was built without oneDNN"
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
@@ -48,7 +51,8 @@ def available(dtype: torch.dtype = torch.float32) -> tuple[str, ...]:
     """The ways that can compute products of this dtype here, `torch` first."""
     if dtype not in DTYPES or (dtype == torch.bfloat16 and not _bfloat16()):
         return ("torch",)
-    return tuple(way for way in WAYS if missing(way) is None)
+    ways = WAYS if dtype == torch.float32 else WAYS[:2]
+    return tuple(way for way in ways if missing(way) is None)
 
 
 @cache
@@ -122,17 +126,32 @@ def _by_weight_turned(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
     return found.contiguous() if out is None else out.copy_(found)
 
 
+def _forward_split(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None) -> Tensor:
+    return _split.product(x, weight.t(), bias, out)
+
+
+def _by_input_split(grad: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
+    return _split.product(grad, weight, None, out)
+
+
+def _by_weight_split(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
+    return _split.product(grad.t(), x, None, out)
+
+
 FORWARD: dict[str, Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]] = {
     "torch": _forward_torch,
     "onednn": _forward_onednn,
+    "split": _forward_split,
 }
 BY_INPUT: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "torch": _by_input_torch,
     "onednn": _by_input_onednn,
+    "split": _by_input_split,
 }
 BY_WEIGHT: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "torch": _by_weight_torch,
     "onednn": _by_weight_onednn,
+    "split": _by_weight_split,
     TURNED: _by_weight_turned,
 }
 """By way, without checks, for callers in a hot loop."""
@@ -140,7 +159,9 @@ BY_WEIGHT: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 
 def add_by_input(total: Tensor, grad: Tensor, weight: Tensor, way: str) -> None:
     """total += grad weight, rounded once; unchecked as well, all of one dtype."""
-    if way == "torch" or not grad.numel() or not hasattr(torch.ops.mkldnn._linear_pointwise, "binary"):
+    if way == "split":
+        total.add_(_split.product(grad, weight))
+    elif way == "torch" or not grad.numel() or not hasattr(torch.ops.mkldnn._linear_pointwise, "binary"):
         total.addmm_(grad, weight)
     else:
         total.copy_(torch.ops.mkldnn._linear_pointwise.binary(grad, total, _plain(weight.t()), None, "add"))
@@ -208,7 +229,8 @@ def _has_reorder() -> bool:
 def _check(what: str, one: Tensor, other: Tensor, way: str, one_side: int, other_side: int) -> None:
     reason = missing(way)
     if reason is not None:
-        raise GatewiseError(f"{what}: no oneDNN here: {reason}\nvalid: {', '.join(available())}")
+        name = "oneDNN" if way == "onednn" else way
+        raise GatewiseError(f"{what}: no {name} here: {reason}\nvalid: {', '.join(available())}")
     if one.ndim != 2 or other.ndim != 2 or one.shape[one_side] != other.shape[other_side]:
         raise GatewiseError(f"{what}: shapes {list(one.shape)} and {list(other.shape)} do not match")
     if one.dtype != other.dtype or one.dtype not in DTYPES:
@@ -216,7 +238,8 @@ def _check(what: str, one: Tensor, other: Tensor, way: str, one_side: int, other
     if not one.is_cpu or not other.is_cpu:
         raise GatewiseError(f"{what}: two tensors on the CPU, got {one.device} and {other.device}")
     if way not in available(one.dtype):
-        raise GatewiseError(f"{what}: oneDNN does not multiply {one.dtype} on this processor")
+        name = "oneDNN" if way == "onednn" else way
+        raise GatewiseError(f"{what}: {name} does not multiply {one.dtype} on this processor")
 
 
 def _check_out(what: str, out: Tensor | None, shape: tuple[int, int], *inputs: Tensor | None) -> None:
