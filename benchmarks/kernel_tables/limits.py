@@ -126,8 +126,9 @@ def arithmetic(folder: Path) -> dict[str, Call]:
     threads, result = torch.get_num_threads(), aligned(64)
     loops = {"multiply-adds": (core.multiply, core.turn()), "tiles": (core.multiply_tiles, core.tile_turn())}
 
-    def call(loop: Call, turn: int) -> Call:
-        return partial(loop, round(ARITHMETIC / (turn * threads)), threads, result.data_ptr())
+    def call(loop: Callable[..., object], turn: int) -> Call:
+        turns = round(ARITHMETIC / (turn * threads))
+        return lambda: loop(turns, threads, result.data_ptr())  # which keeps the result's memory
 
     return {f"limit arithmetic {name}": call(loop, turn) for name, (loop, turn) in loops.items() if turn}
 

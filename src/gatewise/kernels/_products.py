@@ -6,8 +6,8 @@
 
 float32 or bfloat16, two dimensions, on the CPU; no gradient is recorded. bfloat16 is summed in float32 and rounded
 once. oneDNN comes through the operator that torch's compiler uses for inference, which takes plain weights too: dx is
-the linear of grad by the transposed weight, dw that of grad^T by x^T. `split` is of float32 (`_split`). Which way is quicker depends on the machine, the
-shape and the direction: `_choice` measures.
+the linear of grad by the transposed weight, dw that of grad^T by x^T. `split` is of float32 alone (`_split`). Which way
+is quicker depends on the machine, the shape and the direction: `_choice` measures.
 """
 
 from collections.abc import Callable

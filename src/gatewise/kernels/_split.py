@@ -1,4 +1,4 @@
-"""float32 products of three bfloat16 parts of each number, by AMX: `_products`' way `split`, and what blocks make of it.
+"""float32 products of three bfloat16 parts of each number, by AMX: `_products`' way `split`, and blocks made of them.
 
     a = a1 + a2 + a3    each part bfloat16, the nearest to what is left; 24 bits, so that nothing is
     a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1), summed in float32
