@@ -48,7 +48,7 @@ Workspace& workspace(int i) {
 
 // Inputs of a part of a product, about so many; numbers of the tiles that stay in the second cache, of which half are made
 // while the others are multiplied; and of the panels that are kept at a time.
-constexpr int64_t split_inputs = 768, near_numbers = 630'000, far_numbers = int64_t{1} << 23;
+constexpr int64_t split_inputs = 768, near_numbers = 800'000, far_numbers = int64_t{1} << 23;
 
 // Panels of one or two weights.
 void fill_panels(const PanelKernels& kernels, const PanelWeights& p) {
