@@ -1,4 +1,4 @@
-"""float32 products of three bfloat16 parts: sound between guard pages, near the exact ones, torch's where parts fail."""
+"""float32 products of three bfloat16 parts: sound between guard pages, near the exact ones, torch where parts fail."""
 
 import copy
 from pathlib import Path
@@ -274,7 +274,7 @@ def test_without_tiles_a_named_way_is_torchs_or_another() -> None:
 def test_a_product_by_hand_is_checked() -> None:
     a, weight = numbers(40, 50), numbers(33, 50, seed=1)
     assert torch.equal(_products.forward(a, weight, None, "split"), split_product(a, weight.T))
-    with pytest.raises(gatewise.core.GatewiseError, match="forward: split does not multiply torch.bfloat16"):
+    with pytest.raises(gatewise.core.GatewiseError, match=r"forward: split does not multiply torch\.bfloat16"):
         _products.forward(a.bfloat16(), weight.bfloat16(), None, "split")
 
 
