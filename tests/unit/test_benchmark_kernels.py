@@ -398,11 +398,29 @@ def test_the_arithmetic_loop_computes_what_it_says(tmp_path: Path) -> None:
     assert before[:lanes].tolist() == [sum(range(sums)) / 8] * lanes
     torch.testing.assert_close(after[:lanes], torch.full((lanes,), float(sums)), rtol=1e-6, atol=0)
     calls = limits.arithmetic(tmp_path)
-    assert list(calls) == ["limit arithmetic"]
-    calls["limit arithmetic"]()
+    ways = ["limit arithmetic multiply-adds"] + (["limit arithmetic tiles"] if core.tile_turn() else [])
+    assert list(calls) == ways
+    for call in calls.values():
+        call()
     product = (64, 64, 64)
-    scaled = limits.with_bounds({"limit arithmetic": 1.0}, [product])["limit arithmetic"]
-    assert scaled == limits.flop([product]) / limits.ARITHMETIC
+    scaled = limits.with_bounds({"limit arithmetic multiply-adds": 2.0, "limit arithmetic tiles": 1.0}, [product])
+    assert scaled["limit arithmetic"] == limits.flop([product]) / limits.ARITHMETIC
+
+
+def test_the_tile_loop_computes_what_it_says(tmp_path: Path) -> None:
+    if why := limits.build(tmp_path):
+        pytest.skip(why)
+    core = limits.library(str(tmp_path / "streams.so"))
+    assert core is not None
+    if not core.tile_turn():
+        pytest.skip("no tiles here")
+    assert core.tile_turn() == 24 * 2 * 16 * 16 * 32 / 6
+    sums = [torch.zeros(16) for _ in range(3)]
+    for turns, each in enumerate(sums):
+        core.multiply_tiles(turns, 1, each.data_ptr())
+    assert not bool(sums[0].any())
+    assert bool((sums[1] != 0).all())
+    torch.testing.assert_close(sums[2], 2 * sums[1], rtol=1e-5, atol=1e-4)
 
 
 def test_the_memory_loops_move_what_they_say(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_document_is_the_same_facts(capsys: pytest.CaptureFixture[str]) -> N
     assert (found["schema"], found["kind"]) == ("gatewise.doctor/1", "explain")
     assert [each["key"]["rows"] for each in found["choices"]] == [64, 512]
     assert found["choices"][1]["times_s"] == {"torch": 0.0055, "onednn": 0.0045}
-    assert found["questions"]["linear.forward"] == ["torch", "onednn"]
+    assert found["questions"]["linear.forward"] == ["torch", "onednn", "split"]
     assert found["forced"] == {}
     assert found["machine"] == _choice_file.machine()
     kept = found["kept"]
@@ -151,4 +151,4 @@ def test_bad_requests_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main(["doctor", "--explain", "--json"]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "valid: onednn, packed, torch" in shown.err
+    assert "valid: onednn, packed, split, torch, turned" in shown.err

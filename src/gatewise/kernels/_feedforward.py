@@ -29,6 +29,8 @@ class FeedForward(activations.FeedForward):
     - `panels` (inference, activations with a kernel; float32, and bfloat16 with AMX): our own products, by weights in
       an order of our own, which finish the hidden numbers as they are summed; a few dozen or hundred tokens at a
       time, so that the hidden activation is never whole in memory.
+    - `split` (inference, float32 with AMX): the same of three bfloat16 parts of each number, in whose products nothing
+      is lost that float32's keep (`_split`); the copies take one and a half times the weights.
     - `packed` (inference): the projections in one product, weights in oneDNN's own order, tokens in blocks of rows.
       **Weights in another order take as much memory as the weights again** (`packed_bytes`); `pack=False`, an
       attribute, does without. They are made anew when the weights have changed, and dropped by `.train()`, `.to()`,

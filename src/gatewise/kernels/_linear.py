@@ -21,16 +21,17 @@ class Linear(nn.Linear):
     """y = x W^T + b on [..., in_features]: a drop-in for `nn.Linear`, with the same parameters and state dict.
 
     Of float32 and bfloat16 tensors on the CPU, the forward product, the gradient by the input and the gradient by the
-    weight are each computed by torch's matrix product or by oneDNN's, whichever measured faster on this machine for the
-    shape: three questions, `linear.forward`, `linear.by_input` and `linear.by_weight`, each asked once for every power
-    of two of the number of rows up to 4,096, fewer for large weights (see `gatewise.kernels.choices`). All else is
-    `F.linear`, and so is everything of fewer than 2^20 multiplications, under functorch's transforms, forward-mode
-    derivatives, export, a dispatch mode, autocast (which keeps the weights it has cast, for `F.linear`), or
+    weight are each computed by torch's matrix product, by oneDNN's or, in float32 with AMX, in three bfloat16 parts
+    (`split`, no less exact), whichever measured faster on this machine for the shape: three questions,
+    `linear.forward`, `linear.by_input` and `linear.by_weight`, each asked once for every power of two of the number of
+    rows up to 4,096, fewer for large weights (see `gatewise.kernels.choices`). All else is `F.linear`, and so is
+    everything of fewer than 2^20 multiplications, under functorch's transforms, forward-mode derivatives, export, a
+    dispatch mode, autocast (which keeps the weights it has cast, for `F.linear`), or
     `torch.use_deterministic_algorithms`; `path` says what a call takes and why. Results of the ways differ in rounding.
     Under `torch.compile` it is one operator, which chooses when it runs; under a compiler that freezes weights it is
     `F.linear`.
 
-    In evaluation mode and with no gradient recorded, a third way is asked about: weights packed for oneDNN. **They take
+    In evaluation mode and with no gradient recorded, another way is asked about: weights packed for oneDNN. **They take
     as much memory as the weights again**; `pack=False` does without. They are made at the second call that finds the
     weights unchanged and dropped when those change, move, are loaded or trained. What writes through `.data` goes
     unseen by torch, so 61 numbers of the weights are compared at each call as well: a write that misses all of them
@@ -117,7 +118,7 @@ class Linear(nn.Linear):
         return self.pack and not self.training and weight is self._parameters.get("weight")
 
     def path(self, x: Tensor) -> str:
-        """Which way the forward product of this input takes: `torch`, `onednn` or `packed`, or `F.linear: <why>`.
+        """Which way the forward product of x takes: `torch`, `onednn`, `split` or `packed`, or `F.linear: <why>`.
 
         Says what was or would be chosen; measures where that was not done yet.
         """
