@@ -1,9 +1,10 @@
 // Numbers of float32 in parts, for products with AMX, whose tiles take bfloat16: each number is the sum of three bfloat16
 // numbers, which hold its 24 bits, and of the nine products of two numbers' parts the six largest are added up, in float32.
 // What is left out is at most 2^-23 of a product, of normally distributed numbers less than 2^-25 in 99.8 % and 2^-24 in all
-// of a million, and sums of pairs take half the roundings of sums of numbers: such a product is nearer to the exact one than one of
-// multiply-adds in float32 (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For
-// Higher-Precision Computations", 2019). Tiles multiply bfloat16 sixteen times as fast as multiply-adds do float32.
+// of a million, and sums of pairs take half the roundings of sums of numbers: of many products such a sum is nearer to the exact
+// one than one of multiply-adds in float32; of few, six are rounded in place of one (Henry, Tang and Heinecke, "Leveraging the
+// bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019). Tiles multiply bfloat16 sixteen times as
+// fast as multiply-adds do float32.
 //
 // Tiles and panels are those of amx_panels.h with the three parts of each step one after the other. The processor takes
 // subnormal parts for zeros, and the parts of an infinite number are not numbers: `most` tells the caller of numbers for which

@@ -28,6 +28,10 @@ void parallel(int64_t count, int64_t least, Share share) {
 int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
 int64_t least_of(int64_t work) { return grain / (work > 0 ? work : 1) + 1; }
 
+// Of what parts cannot do, in words that Python tells from a mistake (`_split.REFUSED`).
+[[noreturn]] void refuse(const std::string& who, const char* why) { fail(who + ": no product in parts: " + why); }
+constexpr const char* out_of_range = "numbers that are not finite, huge or all but 0";
+
 // May parts stand for numbers whose largest has these bits? None may be infinite or no number, their products may not
 // overflow, and unless all are 0 some have to be so large that subnormal parts, which are lost, matter to none of them.
 bool in_range(uint32_t most, int least) {
@@ -84,9 +88,8 @@ struct PanelCall {
           panel_bytes(panel_type == type_bfloat16 ? 2 : 4),
           kernels(type == type_bfloat16 ? panels_of(bfloat16)
                   : type != type_float32 ? nullptr : panels_of(split ? int{float32_split} : int{float32})) {
-        if (!kernels)
-            fail(who + ": tensors of float32 expected" +
-                 (split ? " and a processor that has AMX" : ", or of bfloat16 where the processor has AMX"));
+        if (!kernels && split) refuse(who, "the processor has no AMX, or may not use it");
+        if (!kernels) fail(who + ": tensors of float32 expected, or of bfloat16 where the processor has AMX");
     }
     void need_parts() const {
         if (!split) fail(who + ": tensors of float32 expected");
@@ -135,7 +138,7 @@ void boxed_panels(StableIValue* stack, int num, bool split, const char* name) {
     Array panels = on_large_pages(sizes, call.panel_type, call.panel_bytes);
     p.panels = panels.v.data;
     parallel(sizes[0], least_of(sizes[1]), [&](int64_t begin, int64_t end) { kernels.to_panels(p, begin, end); });
-    if (call.split && !in_range(most, least_weight)) fail(call.who + ": weights that are not finite, huge or all but 0");
+    if (call.split && !in_range(most, least_weight)) refuse(call.who, out_of_range);
     stack[0] = give(panels.tensor);
 }
 void boxed_panels_of_one(StableIValue* stack, uint64_t, uint64_t) { boxed_panels(stack, 1, false, "gatewise::panels"); }
@@ -207,7 +210,7 @@ void boxed_panel_block(StableIValue* stack, uint64_t, uint64_t) {
             const int64_t count = rows / blocks + (i < rows % blocks);
             block.run(start, count, call.bytes);
             if (call.split && !(in_range(most[0], least_input) && in_range(most[1], least_input)))
-                fail(call.who + ": numbers that are not finite, huge or all but 0");
+                refuse(call.who, out_of_range);
             start += count;
         }
     }

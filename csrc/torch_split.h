@@ -94,7 +94,7 @@ void check_range(const PanelCall& call, const uint32_t* most) {
     const auto exponent = [most](int i) { return static_cast<int>(most[i] >> 23); };
     const bool lost = most[0] && most[1] && exponent(0) + exponent(1) < 2 * 127 - 80;
     if (!in_range(most[0], -60) || !in_range(most[1], -60) || lost)
-        fail(call.who + ": numbers that are not finite, huge or all but 0");
+        refuse(call.who, out_of_range);
 }
 
 // ys = as b + bias, or += where it is to add; `as` of one size. b is brought into panels, some inputs at a time, and as into

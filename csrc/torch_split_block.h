@@ -72,7 +72,7 @@ void boxed_split_forward(StableIValue* stack, uint64_t, uint64_t) {
         for (int64_t start = 0; start < rows; start += block)
             run.run(start, rows - start < block ? rows - start : block, call.bytes);
         if (!in_range(most[0], least_weight) || !in_range(most[1], least_input) || !in_range(most[2], least_input))
-            fail(call.who + ": numbers that are not finite, huge or all but 0");
+            refuse(call.who, out_of_range);
     }
     stack[0] = give(y.tensor), stack[1] = give(kept[0].tensor), stack[2] = give(kept[1].tensor);
 }

@@ -160,7 +160,8 @@ void multiply_tiles(size_t turns, int threads, char* y) {
       uint8_t palette, start, reserved[14];
       uint16_t bytes[16];
       uint8_t rows[16];
-    } shape = {1, 0, {0}, {0}, {0}};
+    } shape = {1, 0, {0}, {0}, {0}}, before;  // as libraries left it, which may count on that
+    _tile_storeconfig(&before);
     for (int k = 0; k < 8; ++k) shape.bytes[k] = 64, shape.rows[k] = 16;
     uint16_t numbers[4][512];  // of either sign, from .5 to 2: zeros would be quicker
     for (int k = 0; k < 4 * 512; ++k) numbers[k / 512][k % 512] = 0x3f00 | ((k * 40503u) >> 3 & 0x80ff);
@@ -184,7 +185,8 @@ void multiply_tiles(size_t turns, int threads, char* y) {
       }
     }
     _tile_stored(0, sums, 64);
-    _tile_release();
+    if (before.palette) _tile_loadconfig(&before);
+    else _tile_release();
 #pragma omp critical
     for (int k = 0; k < 16; ++k) ((float*)y)[k] += sums[k];
   }

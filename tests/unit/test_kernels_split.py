@@ -105,6 +105,47 @@ def test_threads_and_rows_beside_change_no_bit() -> None:
         torch.set_num_threads(before)
 
 
+def of_many_sizes(*size: int, seed: int) -> Tensor:
+    return torch.exp(3 * numbers(*size, seed=seed)) * numbers(*size, seed=seed + 9).sign()
+
+
+OTHERS = {  # and how many times torch's error may be ours, as a root mean square
+    "positive": (lambda *size, seed: numbers(*size, seed=seed).abs(), 1.0),
+    "of many sizes": (of_many_sizes, 1.0),
+    "near one": (lambda *size, seed: 1 + 2.0**-20 * numbers(*size, seed=seed), 1.05),  # the last rounding is all of it
+    "sparse": (lambda *size, seed: numbers(*size, seed=seed) * (numbers(*size, seed=seed + 9) > 1.65), 1.8),
+    "rows of sizes": (lambda *size, seed: numbers(*size, seed=seed) * torch.logspace(-9, 9, size[0])[:, None], 1.8),
+    "whole": (lambda *size, seed: (99 * numbers(*size, seed=seed)).round(), 0.0),
+}
+
+
+@pytest.mark.parametrize("inner", [64, 768, 4096])
+@pytest.mark.parametrize("name", OTHERS)
+def test_numbers_that_are_not_normally_distributed(name: str, inner: int) -> None:
+    """Where few products make up a sum, six are rounded in place of one; sums of whole numbers are exact."""
+    make, times = OTHERS[name]
+    a, b = make(256, inner, seed=1), make(inner, 256, seed=2)
+    ours, torchs = (error(each, a, b).square().mean().sqrt() for each in (split_product(a, b), a @ b))
+    assert float(ours) <= times * float(torchs)
+
+
+def test_only_what_parts_cannot_do_goes_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    monkeypatch.setattr(_split, "_operator", lambda name: fails)
+    a, inputs = numbers(9, 5), [numbers(9, 7), numbers(9, 7)]
+    for call in (
+        lambda: _split.product(a, a.T),
+        lambda: _split.total(a, a.T, a, a.T, torch.ones(9, 9)),
+        lambda: _split.by_weights(a, a, a),
+        lambda: _split.forward(a, (a, a), (None, None), a, None, function=0, high=False),
+        lambda: _split.slopes(a, numbers(5, 7), inputs, function=0, high=False),
+    ):
+        with pytest.raises(RuntimeError, match="not enough memory"):
+            call()
+
+
 HARD = {
     "infinity": lambda x: x.index_put_((torch.tensor(3), torch.tensor(4)), torch.tensor(torch.inf)),
     "nan": lambda x: x.index_put_((torch.tensor(3), torch.tensor(4)), torch.tensor(torch.nan)),
@@ -120,7 +161,7 @@ def test_numbers_that_parts_do_not_hold_are_refused_and_multiplied_by_torch(name
     factors = [numbers(40, 50), numbers(50, 33, seed=1)]
     HARD[name](factors[which])
     a, b = factors
-    with pytest.raises(RuntimeError, match="gatewise::split_product: numbers that are not finite, huge or all but 0"):
+    with pytest.raises(RuntimeError, match="gatewise::split_product: no product in parts: numbers that"):
         split_product(a, b)
     bias, out = numbers(33, seed=2), torch.zeros(40, 33)
     for found, want in (
@@ -265,7 +306,7 @@ def test_without_tiles_a_named_way_is_torchs_or_another() -> None:
     with using("avx2"), torch.no_grad():
         assert not _panels.available(torch.float32, split=True)
         assert ours.path_of(x).startswith("blocked: path='split', which needs")
-        with pytest.raises(RuntimeError, match="and a processor that has AMX"):
+        with pytest.raises(RuntimeError, match="no product in parts: the processor has no AMX"):
             split_product(x, x.T)
         assert torch.equal(_split.product(x, x.T), x @ x.T)
     _choice.forget()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _blocked, _panels
+from . import _blocked, _panels, _split
 from ._autograd import raw
 from ._block_kept import Cache, Copies, Sources
 from ._blocked import Weights
@@ -57,15 +57,16 @@ def runs(
 
     def run_split(x: Tensor) -> Tensor:
         try:
-            found = kept.get(SplitPanels, weights, dtype, _split)
+            found = kept.get(SplitPanels, weights, dtype, _in_parts)
             return block(x, found.first, found.down, hidden, outputs, place, high)
-        except RuntimeError:  # numbers that parts do not hold
+        except RuntimeError as error:
+            _split.only_refused(error)
             return _blocked.plain(activation, "high" if high else "default", x, weights.to(dtype))
 
     return run_split if split else run
 
 
-def _split(weights: Weights, dtype: torch.dtype, sources: Sources) -> SplitPanels:
+def _in_parts(weights: Weights, dtype: torch.dtype, sources: Sources) -> SplitPanels:
     assert dtype == torch.float32
     return SplitPanels(**_both(weights.to(dtype), split=True), sources=sources)
 

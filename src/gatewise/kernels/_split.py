@@ -4,10 +4,11 @@
     a b = a1 b1 + (a1 b2 + a2 b1) + (a1 b3 + a2 b2 + a3 b1), summed in float32
 
 On processors with AMX, whose tiles multiply bfloat16 about sixteen times as fast as float32 is multiplied, so that six
-products take less time than one. The result is as near to the exact one as that of multiply-adds in float32, or nearer.
-Numbers that parts do not hold (infinite ones, not-a-numbers, beyond 2^50, or matrices of nothing but tiny ones) are
-multiplied by torch. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For
-Higher-Precision Computations", 2019.
+products take less time than one. A sum of many products is nearer to the exact one than that of multiply-adds in
+float32; one that few products make up (of sparse matrices) has up to 1.5 times its error (docs/log.md). Numbers that
+parts do not hold (infinite ones, not-a-numbers, beyond 2^50, or matrices of nothing but tiny ones) are multiplied by
+torch. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+Computations", 2019.
 
 The operators, on the CPU and without a gradient (csrc/torch_split.h, csrc/torch_split_block.h):
 """
@@ -22,6 +23,8 @@ from . import _panels
 from ._autograd import raw
 from ._library import status
 
+REFUSED = "no product in parts"
+"""What an operator's error says where parts will not do; every other is a mistake, and raised."""
 OPERATORS = (
     "split_product(Tensor a, Tensor b, Tensor bias) -> Tensor",
     "split_product_out(Tensor a, Tensor b, Tensor c, Tensor d, Tensor(a!) out) -> ()",
@@ -55,6 +58,12 @@ def _operator(name: str) -> Any:
     return raw(getattr(torch.ops.gatewise, name).default)
 
 
+def only_refused(error: RuntimeError) -> None:
+    """Raises `error` unless it says that parts will not do, for which there is another way."""
+    if REFUSED not in str(error):
+        raise error
+
+
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """a b + bias, of matrices of float32 on the CPU that match; unchecked, and no gradient is recorded."""
     try:
@@ -65,7 +74,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None
             _operator("split_product_out")(a, b, none, none, out)
             return out
         return out.copy_(_operator("split_product")(a, b, _or_none(bias, a)))
-    except RuntimeError:  # numbers that it does not multiply
+    except RuntimeError as error:
+        only_refused(error)
         return torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
 
 
@@ -73,7 +83,8 @@ def total(a: Tensor, b: Tensor, c: Tensor, d: Tensor, out: Tensor) -> Tensor:
     """a b + c d, written to `out`, whose rows are dense; else as `product`."""
     try:
         _operator("split_product_out")(a, b, c, d, out)
-    except RuntimeError:
+    except RuntimeError as error:
+        only_refused(error)
         torch.mm(a, b, out=out).addmm_(c, d)
     return out
 
@@ -82,7 +93,8 @@ def by_weights(a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """a^T x and b^T x, of a and b of one shape; else as `product`."""
     try:
         return _operator("split_by_weights")(a, b, x)
-    except RuntimeError:
+    except RuntimeError as error:
+        only_refused(error)
         return torch.mm(a.t(), x), torch.mm(b.t(), x)
 
 
@@ -103,7 +115,8 @@ def forward(
     given = (x, first[0], _or_none(bias[0], x), second, _or_none(second_bias, x), down, _or_none(down_bias, x))
     try:
         y, *projections = _operator("split_forward")(*given, function, high)
-    except RuntimeError:
+    except RuntimeError as error:
+        only_refused(error)
         return None
     return y, projections[: len(first)]
 
@@ -114,7 +127,8 @@ def slopes(grad: Tensor, down: Tensor, projections: list[Tensor], *, function: i
     second = projections[1] if len(projections) == 2 else grad.new_empty(0, 0)
     try:
         return _operator("split_slopes")(grad, down, projections[0], second, function, high)
-    except RuntimeError:
+    except RuntimeError as error:
+        only_refused(error)
         return None
 
 
