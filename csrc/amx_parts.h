@@ -83,9 +83,9 @@ struct Side {
     bool turned;
 };
 
-// Rows `row` to row + 15 and columns k to k + 31 in parts, a row after the other or, `paired`, a pair of columns; unit by unit:
-// sixteen vectors of what lies side by side and, where that is not the order wanted, three parts to be stored by their columns.
-// `whole`: no row or column is beyond the last.
+// Rows `row` to row + 15 and columns k to k + 31 in parts, a row after the other or, `paired`, a pair of columns: sixteen times
+// what lies side by side and, where that is not the order wanted, three parts stored by their columns. `whole`: no row or column
+// is beyond the last.
 template <bool turned, bool whole>
 GATEWISE_INLINE void split_row(const Side& m, int64_t row, int64_t k, int64_t i, uint16_t* to, Most& most) {
     const int64_t rows = m.rows - row, cols = m.cols - k;
@@ -144,6 +144,13 @@ void split_tiles(const PanelRows& r, int64_t begin, int64_t end) {
     most.tell(r.most);
 }
 
+// Those from a row on, for tiles elsewhere.
+PanelRows rows_from(PanelRows r, int64_t row, uint16_t* tiles) {
+    r.x = static_cast<const float*>(r.x) + row * (r.turned ? 1 : r.stride);
+    r.rows -= row, r.tiles = tiles;
+    return r;
+}
+
 // Panels begin to end of the weights, with zeros beyond the last output and input.
 void split_weights(const PanelWeights& p, int64_t begin, int64_t end) {
     const int64_t columns = p.num == 2 ? SIDE : PAIR, size = split_panel_size(p.cols);  // columns of each weight
@@ -187,44 +194,6 @@ class Spread {
     GATEWISE_INLINE void point(Do one) {
         for (sum += things; sum >= points; sum -= points) one();
     }
-};
-
-// The rows of a matrix brought into tiles unit by unit, while others are multiplied. A matrix that lies column by column is
-// gone through so, a piece of each of 32 columns at a time.
-class Tiling {
-    const Side side;
-    const int64_t steps, units;  // of a half
-    uint16_t* to = nullptr;
-    int64_t first = 0, count = 0, half = 0, unit = 0;
-    Spread spread;
-    Most most;
-
-    [[gnu::noinline]] void one() {
-        const int64_t i = half / 2, tile = side.turned ? i % count : i / steps, step = side.turned ? i / count : i % steps;
-        const int64_t row = (first + tile) * PAIR + half % 2 * SIDE, k = step * PAIR;
-        uint16_t* const at = to + (tile * steps + step) * SPLIT + half % 2 * (STEP / 2);
-        const bool whole = row + SIDE <= side.rows && k + PAIR <= side.cols;
-        if (unit >= SIDE) turn(at + (unit - SIDE) * STEP);
-        else if (!side.turned) (whole ? split_row<false, true> : split_row<false, false>)(side, row, k, unit, at, most);
-        else (whole ? split_row<true, true> : split_row<true, false>)(side, row, k, unit, at, most);
-        if (++unit == units) unit = 0, ++half;
-    }
-
-   public:
-    explicit Tiling(const PanelRows& r)
-        : side{static_cast<const float*>(r.x), r.stride, r.rows, r.cols, r.turned}, steps(steps_of(r.cols)),
-          units(r.turned ? SIDE + PARTS : SIDE) {}
-    void begin(int64_t first_, int64_t count_, uint16_t* to_, int64_t points) {
-        first = first_, count = count_, to = to_, half = unit = 0;
-        spread.begin(2 * count * steps * units, points);
-    }
-    GATEWISE_INLINE void point() {
-        spread.point([this] { one(); });
-    }
-    void rest() {
-        while (half < 2 * count * steps) one();
-    }
-    void tell(uint32_t* bits) const { most.tell(bits); }
 };
 
 }  // namespace

@@ -170,8 +170,8 @@ GATEWISE_INLINE void by_split_panels(const PanelProduct& p, int64_t begin, int64
     sums.rest();
 }
 
-// As by_split_panels, of tiles begin to end and all panels; the tiles are made of x's rows on the way, `near` at a time, in
-// `space` for twice as many.
+// As by_split_panels, of tiles begin to end and all panels; the tiles are made of x's rows before they are multiplied, `near` at
+// a time, in `space`. (While others are multiplied, it would take as long: both wait for the same lines of the first cache.)
 template <class Before, class Finish>
 GATEWISE_INLINE void by_split_rows(const PanelProduct& p, const PanelRows& x, uint16_t* space, int64_t near, int64_t begin,
                                    int64_t end, int64_t panels, Before ahead, Finish finish) {
@@ -180,32 +180,21 @@ GATEWISE_INLINE void by_split_rows(const PanelProduct& p, const PanelRows& x, ui
     const int64_t steps = steps_of(p.cols), size = split_panel_size(p.cols);
     const uint16_t* const all = static_cast<const uint16_t*>(p.panels);
     Sums<Finish> sums(finish, steps);
-    Tiling tiling(x);
-    tiling.begin(begin, near < end - begin ? near : end - begin, space, 1);
-    tiling.rest();
     for (int64_t first = begin, count = 0; first < end; first += count) {
-        const int64_t left = end - first, block = (first - begin) / near;
-        count = near < left ? near : left;
-        const uint16_t* const tiles = space + block % 2 * near * steps * SPLIT;
-        tiling.begin(first + count, near < left - count ? near : left - count, space + (block + 1) % 2 * near * steps * SPLIT,
-                     panels * count * steps * POINTS);
+        count = near < end - first ? near : end - first;
+        split_tiles(rows_from(x, first * PAIR, space), 0, count);
         const int64_t fetch = (SPLIT / 32 - 1) / (count * POINTS) + 1;
         for (int64_t panel = 0; panel < panels; ++panel) {
             const uint16_t* const head = all + panel * size;
             const uint16_t* const next = panel + 1 < panels ? head + size : all;
             for (int64_t tile = 0; tile < count; ++tile) {
-                sum_split(tiles + tile * steps * SPLIT, head + HEAD, steps, next + tile * steps * POINTS * fetch * 32, fetch,
-                          ahead(panel, first + tile), sums.next(), [&] {
-                              sums.point();
-                              tiling.point();
-                          });
+                sum_split(space + tile * steps * SPLIT, head + HEAD, steps, next + tile * steps * POINTS * fetch * 32, fetch,
+                          ahead(panel, first + tile), sums.next(), [&] { sums.point(); });
                 sums.made(panel, first + tile, reinterpret_cast<const float*>(head));
             }
         }
-        tiling.rest();
     }
     sums.rest();
-    tiling.tell(x.most);
 }
 
 // Two rows of a tile of y by a panel, or what is to be added to them.
@@ -251,7 +240,7 @@ void split_rows(const PanelProduct& p, int64_t begin, int64_t end) {
     }
 }
 
-// The same, x's rows being brought into tiles on the way.
+// The same, of x's rows as they are.
 void split_rows_from(const PanelProduct& p, const PanelRows& x, uint16_t* space, int64_t near, int64_t begin, int64_t end) {
     by_split_rows(
         p, x, space, near, begin, end, (p.outputs + PAIR - 1) / PAIR,

@@ -94,7 +94,7 @@ struct Kernels {
     PanelKernels panels;
 };
 
-// Tiles begin to end of a product by all panels, made on the way of x's rows in `space` for twice `near` of them.
+// Tiles begin to end of a product by all panels, made of x's rows in `space` for `near` of them.
 using RowsKernel = void (*)(const PanelProduct&, const PanelRows& x, uint16_t* space, int64_t near, int64_t begin, int64_t end);
 
 // Where there is AMX, beside the kernels for AVX-512: for bfloat16, and for float32 in parts, default and high.

@@ -46,9 +46,9 @@ Workspace& workspace(int i) {
     return all[i];
 }
 
-// Inputs of a part of a product, about so many; numbers of the tiles that stay in the second cache, of which half are made
-// while the others are multiplied; and of the panels that are kept at a time.
-constexpr int64_t split_inputs = 768, near_numbers = 800'000, far_numbers = int64_t{1} << 23;
+// Inputs of a part of a product, about so many; the tiles that stay in the second cache, and their numbers, at most; and the
+// numbers of the panels that are kept at a time.
+constexpr int64_t split_inputs = 768, near_tiles = 8, near_numbers = 450'000, far_numbers = int64_t{1} << 23;
 
 // Panels of one or two weights.
 void fill_panels(const PanelKernels& kernels, const PanelWeights& p) {
@@ -56,19 +56,19 @@ void fill_panels(const PanelKernels& kernels, const PanelWeights& p) {
              [&](int64_t begin, int64_t end) { kernels.to_panels(p, begin, end); });
 }
 
-// What multiplies tiles that it makes of rows, of so many inputs, on the way.
+// What multiplies tiles that it makes of rows, of so many inputs, some at a time.
 struct Near {
     const PanelKernels& kernels;
     int64_t tile_size, count;
 
     Near(const PanelKernels& k, int64_t cols)
         : kernels(k), tile_size(k.tile * k.parts * parts(cols > 0 ? cols : 1, k.group) * k.group) {
-        count = near_numbers / 2 / tile_size;
-        if (count < 1) count = 1;
+        count = near_numbers / tile_size;
+        count = count < 1 ? 1 : count < near_tiles ? count : near_tiles;
     }
     void run(RowsKernel kernel, const PanelProduct& p, const PanelRows& x) const {
         parallel(parts(p.rows, kernels.tile), least_of(kernels.tile * p.outputs * p.cols), [&](int64_t begin, int64_t end) {
-            kernel(p, x, workspace(1).get(2 * count * tile_size), count, begin, end);
+            kernel(p, x, workspace(1).get(count * tile_size), count, begin, end);
         });
     }
 };
