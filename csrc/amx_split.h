@@ -5,8 +5,8 @@
 namespace gatewise {
 namespace {
 
-// Steps of so many tiles of rows stay in the second cache while panels go by: 1.2 MB.
-constexpr int64_t MOST_STEPS = 200;
+// Steps of so many tiles of rows stay in the second cache while panels go by: .8 MB.
+constexpr int64_t MOST_STEPS = 130;
 constexpr int64_t INPUTS = 28;  // steps that are summed at a time, at most, where sums may be added up in y
 
 // They bring two tile registers of x, or of w, and multiply by what the others hold.

@@ -42,7 +42,9 @@ def build(folder: Path) -> str:
     command = [compiler, "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", str(SOURCE), "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return f"{compiler} failed ({done.stderr.strip().splitlines()[-1]}): memory limits are torch's own copy and add"
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        why = next((line for line in said if "error" in line), said[-1])
+        return f"{compiler} failed ({why}): memory limits are torch's own copy and add"
     return ""
 
 
@@ -118,8 +120,9 @@ ARITHMETIC = 2**30
 
 
 def arithmetic(folder: Path) -> dict[str, Call]:
-    """Float32 in registers alone, on all threads: no product is quicker. Multiply-adds and, with AMX, tiles of
-    bfloat16, of which float32 products take six for their parts. Empty without the loops."""
+    """Float32 without memory, on all threads: no product is quicker. Multiply-adds in registers and, with AMX, tiles of
+    bfloat16 with their loads from the first cache, of which float32 products take six for their parts. Empty without
+    the loops."""
     core = library(str(folder / "streams.so"))
     if core is None:
         return {}

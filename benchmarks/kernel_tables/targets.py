@@ -123,7 +123,7 @@ def _remarks(target: Target, records: Sequence[Cells], key: str, found: Ratio) -
 
 LIMITS = {
     "limit matmul": "the products alone, each by the quickest measured way of torch and oneDNN",
-    "limit arithmetic": "as much arithmetic in registers alone, the quicker of multiply-adds and tiles",
+    "limit arithmetic": "as much arithmetic without memory, the quicker of multiply-adds and tiles of parts",
     "limit read_all": "reading the weights once at the measured rate",
     "limit copy": "the copy of as many bytes",
     "limit triad": "the measured traffic (two arrays in, one out)",
