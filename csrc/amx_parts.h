@@ -1,10 +1,10 @@
 // Numbers of float32 in parts, for products with AMX, whose tiles take bfloat16: each number is the sum of three bfloat16
 // numbers, which hold its 24 bits, and of the nine products of two numbers' parts the six largest are added up, in float32.
 // What is left out is at most 2^-23 of a product, of normally distributed numbers less than 2^-25 in 99.8 % and 2^-24 in all
-// of a million, and sums of pairs take half the roundings of sums of numbers: of many products such a sum is nearer to the exact
-// one than one of multiply-adds in float32; of few, six are rounded in place of one (Henry, Tang and Heinecke, "Leveraging the
-// bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019). Tiles multiply bfloat16 sixteen times as
-// fast as multiply-adds do float32.
+// of a million, and sums of pairs take half the roundings of sums of numbers: of many products such a sum is nearer to the
+// exact one than one of multiply-adds in float32; of few, six are rounded in place of one (Henry, Tang and Heinecke, "Leveraging
+// the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019). Tiles multiply bfloat16 sixteen times
+// as fast as multiply-adds do float32.
 //
 // Tiles and panels are those of amx_panels.h with the three parts of each step one after the other. The processor takes
 // subnormal parts for zeros, and the parts of an infinite number are not numbers: `most` tells the caller of numbers for which
@@ -84,8 +84,8 @@ struct Side {
 };
 
 // Rows `row` to row + 15 and columns k to k + 31 in parts, a row after the other or, `paired`, a pair of columns: sixteen times
-// what lies side by side and, where that is not the order wanted, three parts stored by their columns. `whole`: no row or column
-// is beyond the last.
+// what lies side by side and, where that is not the order wanted, three parts stored by their columns. `whole`: no row or
+// column is beyond the last.
 template <bool turned, bool whole>
 GATEWISE_INLINE void split_row(const Side& m, int64_t row, int64_t k, int64_t i, uint16_t* to, Most& most) {
     const int64_t rows = m.rows - row, cols = m.cols - k;
@@ -183,18 +183,6 @@ void split_most(const PanelRows& r) {
     }
     most.tell(r.most);
 }
-
-// Some things to do, spread evenly over so many points.
-class Spread {
-    int64_t things = 0, points = 1, sum = 0;
-
-   public:
-    void begin(int64_t things_, int64_t points_) { things = things_, points = points_, sum = 0; }
-    template <class Do>
-    GATEWISE_INLINE void point(Do one) {
-        for (sum += things; sum >= points; sum -= points) one();
-    }
-};
 
 }  // namespace
 }  // namespace gatewise

@@ -110,6 +110,18 @@ GATEWISE_INLINE void sum_split(const uint16_t* x, const uint16_t* w, int64_t ste
 #undef GATEWISE_NEXT_X
 #undef GATEWISE_NEXT_W
 
+// Some things to do, spread evenly over so many points.
+class Spread {
+    int64_t things = 0, points = 1, sum = 0;
+
+   public:
+    void begin(int64_t things_, int64_t points_) { things = things_, points = points_, sum = 0; }
+    template <class Do>
+    GATEWISE_INLINE void point(Do one) {
+        for (sum += things; sum >= points; sum -= points) one();
+    }
+};
+
 // The sums of one tile by one panel, finished two rows at a time while the next are made.
 template <class Finish>
 class Sums {
@@ -170,8 +182,8 @@ GATEWISE_INLINE void by_split_panels(const PanelProduct& p, int64_t begin, int64
     sums.rest();
 }
 
-// As by_split_panels, of tiles begin to end and all panels; the tiles are made of x's rows before they are multiplied, `near` at
-// a time, in `space`. (While others are multiplied, it would take as long: both wait for the same lines of the first cache.)
+// As by_split_panels, of tiles begin to end and all panels; the tiles are made of x's rows in `space`, `near` at a time. (While
+// others are multiplied, that takes as long: docs/log.md.)
 template <class Before, class Finish>
 GATEWISE_INLINE void by_split_rows(const PanelProduct& p, const PanelRows& x, uint16_t* space, int64_t near, int64_t begin,
                                    int64_t end, int64_t panels, Before ahead, Finish finish) {

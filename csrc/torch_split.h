@@ -93,12 +93,11 @@ struct SplitFactor {
 void check_range(const PanelCall& call, const uint32_t* most) {
     const auto exponent = [most](int i) { return static_cast<int>(most[i] >> 23); };
     const bool lost = most[0] && most[1] && exponent(0) + exponent(1) < 2 * 127 - 80;
-    if (!in_range(most[0], -60) || !in_range(most[1], -60) || lost)
-        refuse(call.who, out_of_range);
+    if (!in_range(most[0], -60) || !in_range(most[1], -60) || lost) refuse(call.who, out_of_range);
 }
 
-// ys = as b + bias, or += where it is to add; `as` of one size. b is brought into panels, some inputs at a time, and as into
-// tiles while they are multiplied.
+// ys = as b + bias, or += where it is to add; `as` of one size. b is brought into panels, some inputs at a time, and `as` into
+// tiles, some rows at a time.
 void split_products(const PanelCall& call, std::initializer_list<const SplitFactor*> as, const SplitFactor& b,
                     const float* bias, bool add, std::initializer_list<const Array*> ys, uint32_t* most) {
     const PanelKernels& kernels = *call.kernels;

@@ -15,6 +15,13 @@ EPSILON = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 LAYOUTS = ("rows", "columns", "padded", "stepped", "reversed", "expanded")
 
 needs_onednn = pytest.mark.skipif(_products.missing("onednn") is not None, reason="no oneDNN here")
+each_way = pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=[pytest.mark.skip(reason=why)] if (why := _products.missing(way)) else [])
+        for way in WAYS
+    ],
+)
 
 
 def matrix(rows: int, columns: int, layout: str, dtype: torch.dtype, seed: int) -> Tensor:
@@ -90,8 +97,7 @@ def test_products_are_exact_to_rounding(
     assert all(torch.equal(now, then) for now, then in zip((x, weight, grad), before, strict=True))
 
 
-@needs_onednn
-@pytest.mark.parametrize("way", WAYS)
+@each_way
 @pytest.mark.parametrize(("n", "n_in", "n_out"), [(1, 384, 1024), (129, 250, 333), (300, 1024, 384)])
 def test_sizes_in_use_are_exact_to_rounding(way: str, n: int, n_in: int, n_out: int) -> None:
     x, weight = matrix(n, n_in, "rows", torch.float32, 0), matrix(n_out, n_in, "rows", torch.float32, 1)
@@ -111,8 +117,7 @@ def test_the_test_would_see_a_wrong_product() -> None:
         assert_rounded(torch.zeros_like(y), x, weight.t())
 
 
-@needs_onednn
-@pytest.mark.parametrize("way", WAYS)
+@each_way
 def test_what_is_not_finite_stays_so(way: str) -> None:
     x = torch.zeros(3, 40)
     x[0, 0], x[1, 1], x[2, 2] = float("inf"), float("nan"), float("-inf")
@@ -123,8 +128,7 @@ def test_what_is_not_finite_stays_so(way: str) -> None:
     assert bool(forward(x, torch.zeros(20, 40), None, way).isnan().all())
 
 
-@needs_onednn
-@pytest.mark.parametrize("way", WAYS)
+@each_way
 def test_an_out_takes_the_result(way: str) -> None:
     x, weight, grad = torch.randn(6, 10), torch.randn(8, 10), torch.randn(6, 8)
     for call, shape in (
@@ -141,10 +145,8 @@ def test_an_out_takes_the_result(way: str) -> None:
         assert bool(padded[:, shape[1] :].isnan().all())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each_way
 def test_an_out_that_overlaps_an_input_is_refused(way: str) -> None:
-    if _products.missing(way) is not None:
-        pytest.skip("no oneDNN here")
     x, weight, whole = torch.randn(4, 4), torch.randn(4, 4), torch.randn(8, 12)
     message = r"forward: out \[4, 4\] overlaps an input \[4, 4\]"
     for one, other, out in (
@@ -180,10 +182,8 @@ def test_packed_weights_give_the_same(dtype: torch.dtype) -> None:
         assert_rounded(_products.onednn(x, packed, weight[:, 0]), x, weight.t(), weight[:, 0])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@each_way
 def test_nothing_is_recorded(way: str) -> None:
-    if _products.missing(way) is not None:
-        pytest.skip("no oneDNN here")
     x, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     assert not forward(x, weight, None, way).requires_grad
     assert not by_input(torch.randn(3, 5), weight, way).requires_grad
